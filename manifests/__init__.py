@@ -1,0 +1,1 @@
+"""The data contract: documents, the object store, shards, index, ledger, rules, manifest."""

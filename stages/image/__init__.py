@@ -1,0 +1,1 @@
+"""Scorers of pictures, and the decoded picture that they share."""

@@ -1,0 +1,1 @@
+"""Native decoders in a child process with limits on memory, time and pixels."""
