@@ -1,0 +1,1 @@
+"""The GLM-V network and what belongs to it. Ground floor: imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""From pictures, clips and chats to model inputs, without torch."""

@@ -1,0 +1,1 @@
+"""From raw material to audited shards: plans, tasks, commits, engines and recipes."""

@@ -1,0 +1,1 @@
+"""What people read afterwards: why each sample was kept or dropped."""

@@ -1,0 +1,1 @@
+"""Engines, one file each: what runs the tasks of a plan."""

@@ -1,0 +1,1 @@
+"""Generators of material whose truth is known because it was made here."""

@@ -1,0 +1,1 @@
+"""The training half: reads shards through a manifest and nothing else of the data half."""

@@ -1,0 +1,1 @@
+"""The roof: the command and the small public API."""
