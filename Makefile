@@ -44,8 +44,9 @@ help: ## list the targets
 setup: .venv/.ready ## make .venv with all that today's features and tests need; .venv/bin/winnow works afterwards
 
 # No torch: nothing here uses a network yet. The extras clip and train bring it.
+EXTRAS := [beam,gcp,spark,web,dev]
 .venv/.ready: pyproject.toml constraints.txt
-	$(call environment,.venv,[beam,gcp,spark,web,dev])
+	$(call environment,.venv,$(EXTRAS))
 
 .venv-demo/.ready: pyproject.toml constraints.txt
 	$(call environment,.venv-demo,)
