@@ -42,5 +42,5 @@ class FailedTasks(WinnowError):
         task, message = next(iter(failures.items()))
         super().__init__(f"{len(failures)} task(s) of phase {phase} failed; task {task}: {message}")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type["FailedTasks"], tuple[str, dict[int, str]]]:
         return (FailedTasks, (self.phase, self.failures))

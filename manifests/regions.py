@@ -85,7 +85,10 @@ def from_per_mille(box: tuple[int, int, int, int], width: int, height: int) -> B
 
 
 def to_pixels(box: Box, convention: Convention, width: int, height: int) -> Box:
-    """A box in a convention that the source states, in Winnow's pixels. Raises ValueError where the values cannot be it."""
+    """A box in a convention that the source states, in Winnow's pixels.
+
+    Raises ValueError where the values cannot be it.
+    """
     a, b, c, d = box
     if convention.startswith("unit") and not all(0 <= v <= 1 for v in box):
         raise ValueError(f"box {box} is not in 0-1 as {convention} says")
