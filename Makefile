@@ -9,9 +9,9 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .PHONY: help setup demo test check apt lint format spark-cluster-test bench constraints clean
 
+SUITABLE := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))'
 PYTHON ?= $(shell for candidate in python3.12 python3.11 python3; do \
-	$$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null \
-	&& echo $$candidate && break; done)
+	$$candidate $(SUITABLE) 2>/dev/null && echo $$candidate && break; done)
 ARGS ?=
 BIN := .venv/bin
 
@@ -25,13 +25,14 @@ MISSING = $(shell \
 # $(call environment,FOLDER,EXTRAS): an environment with the project in it, editable, at the pinned versions.
 # uv is much faster than pip but does not read pip's configuration (a company's mirror): where it fails, pip does it.
 define environment
-	@[ -n "$(PYTHON)" ] || { echo "No Python 3.11 or 3.12 on PATH: install one, or set PYTHON=/path/to/it." >&2; exit 2; }
+	@$(or $(PYTHON),false) $(SUITABLE) 2>/dev/null || { echo "$(or $(PYTHON),What PATH offers) is no Python 3.11 or 3.12:" \
+		"install one, or set PYTHON=/path/to/it." >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make an environment:" \
 		"the Debian package python3-venv is missing; run 'make apt' as root." >&2; exit 2; }
 	@version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	[ -x "$(1)/bin/python$$version" ] || $(PYTHON) -m venv --clear $(1)
 	@echo "Installing into $(1) (needs the network) ..."
-	@export PIP_DISABLE_PIP_VERSION_CHECK=1; \
+	@export PIP_DISABLE_PIP_VERSION_CHECK=1 UV_SYSTEM_CERTS=1; \
 	$(1)/bin/python -m pip install --quiet --constraint constraints.txt uv \
 	&& $(1)/bin/uv pip install --quiet --python $(1) --constraint constraints.txt --editable '.$(2)' \
 	|| $(1)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.$(2)'
