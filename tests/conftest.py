@@ -17,6 +17,7 @@ settings.register_profile("winnow", deadline=None, print_blob=True, suppress_hea
 settings.load_profile("winnow")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need Spark go to one worker: a second JVM would cost more than it saves."""
     for item in items:
