@@ -47,9 +47,7 @@ DECODED_COLUMNS = (
 )
 
 
-def schema(
-    front: Iterable[pa.Field], scores: Iterable[tuple[str, pa.DataType]], passes: Iterable[str]
-) -> pa.Schema:
+def schema(front: Iterable[pa.Field], scores: Iterable[tuple[str, pa.DataType]], passes: Iterable[str]) -> pa.Schema:
     """The columns of one ledger table: fixed ones, scores in the family's order, passes in the rules' order."""
     return pa.schema(
         [

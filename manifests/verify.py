@@ -96,7 +96,9 @@ def check_shard(store: Store, shard: Shard, uids: Counter[str]) -> list[Problem]
             elif (claimed["offset"], claimed["size"]) != (member.offset_data, member.size):
                 problems.append(Problem(shard.index.path, f"{member.name} is not at {claimed['offset']}"))
             elif hashlib.sha256(tar[member.offset_data :][: member.size]).hexdigest() != claimed["sha256"]:
-                problems.append(Problem(shard.tar.path, f"member {member.name} has another SHA-256 than the index says"))
+                problems.append(
+                    Problem(shard.tar.path, f"member {member.name} has another SHA-256 than the index says")
+                )
     problems += [Problem(shard.tar.path, f"member {name} is missing") for name in expected]
     if len(rows) != shard.samples:
         problems.append(Problem(shard.index.path, f"has {len(rows)} samples; the manifest says {shard.samples}"))

@@ -8,6 +8,7 @@
 Readers look at COMMIT.json and receipts only, so a file without a receipt does not exist for them.
 """
 
+import hashlib
 import io
 import json
 import logging
@@ -16,7 +17,8 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +47,9 @@ def write_plan(phase: AnyPhase, run: RunFolder) -> dict[str, Any]:
     header = read_json(run.store, path)
     if header is None:
         if is_exchange(phase):
-            check_narrow(phase)  # type: ignore[arg-type]
+            check_narrow(phase)
         tasks = _write_tasks(phase, run)
-        buckets = phase.buckets(run) if is_exchange(phase) else None  # type: ignore[union-attr]
+        buckets = phase.buckets(run) if is_exchange(phase) else None
         header = {
             "phase": phase.name,
             "version": phase.version,
@@ -116,7 +118,7 @@ def run_route(phase: ExchangePhase, run: RunFolder, index: int) -> list[tuple[in
     order = buckets.argsort(kind="stable")
     rows, buckets = rows.take(pa.array(order)), buckets[order]
     edges = [0, *(int(i) + 1 for i in (buckets[1:] != buckets[:-1]).nonzero()[0]), len(buckets)]
-    return [(int(buckets[a]), rows.slice(a, b - a)) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [(int(buckets[a]), rows.slice(a, b - a)) for a, b in pairwise(edges) if b > a]
 
 
 def _attempt(phase: AnyPhase, run: RunFolder, index: int, work: Callable[[Path], Result]) -> dict[str, Any]:
@@ -153,7 +155,9 @@ def record_failure(phase: AnyPhase, run: RunFolder, index: int, message: str) ->
     try:
         run.store.put(run.path(phase.name, f"failures/{index:06d}.json"), canonical_json(failure))
     except Exception as error:
-        log.warning("%s task %d failed (%s), and the failure could not be recorded: %s", phase.name, index, message, error)
+        log.warning(
+            "%s task %d failed (%s), and the failure could not be recorded: %s", phase.name, index, message, error
+        )
     return failure
 
 
@@ -185,14 +189,8 @@ def _publish(phase: AnyPhase, run: RunFolder, index: int, result: Result, starte
 
 def describe(local: Path, path: str, rows: int | None) -> dict[str, Any]:
     with local.open("rb") as stream:
-        digest = hashlib_file(stream)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return {"path": path, "bytes": os.path.getsize(local), "sha256": digest, "rows": rows}
-
-
-def hashlib_file(stream: io.BufferedReader) -> str:
-    import hashlib
-
-    return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def commit(phase: AnyPhase, run: RunFolder) -> dict[str, Any]:
@@ -202,7 +200,8 @@ def commit(phase: AnyPhase, run: RunFolder) -> dict[str, Any]:
     if done is not None:
         return done
     header = json.loads(run.store.read(run.path(phase.name, "plan.json")))
-    missing, totals, files = [], Counter(), 0
+    missing: list[int] = []
+    totals: Counter[str] = Counter()
     seconds: Counter[str] = Counter()
     for index in range(header["units"]):
         receipt = read_json(run.store, run.path(phase.name, f"receipts/{index:06d}.json"))
@@ -211,7 +210,6 @@ def commit(phase: AnyPhase, run: RunFolder) -> dict[str, Any]:
             continue
         totals.update(receipt["counts"])
         seconds.update(receipt["seconds"])
-        files += len(receipt["files"])
     if missing:
         raise FailedTasks(phase.name, {index: _failure(phase, run, index) for index in missing})
     check_conservation(phase.name, totals)
@@ -247,7 +245,3 @@ def read_json(store: Store, path: str) -> Any:
         return json.loads(store.read(path))
     except FileNotFoundError:
         return None
-
-
-def total(receipts: Iterable[dict[str, Any]], key: str) -> int:
-    return sum(receipt["counts"].get(key, 0) for receipt in receipts)

@@ -158,9 +158,7 @@ def count(part: ScoredPart, verdicts: Verdicts) -> Counter[str]:
     counts["kept"] = int(verdicts.alive.sum())
     counts.update(f"dropped/{rule}" for rule in verdicts.rule if rule is not None)
     reasons = part.documents["dead_reason"].to_pylist()
-    counts.update(
-        f"dead/{'DuplicateKey' if part.conflict[row] else reasons[row]}" for row in np.flatnonzero(part.dead)
-    )
+    counts.update(f"dead/{'DuplicateKey' if part.conflict[row] else reasons[row]}" for row in np.flatnonzero(part.dead))
     return counts
 
 
@@ -188,4 +186,3 @@ def shards_of(rows: Iterable[tuple[int, np.ndarray]], samples: int, size: int) -
                 shard, count_, total = [], 0, 0
     if shard:
         yield shard
-

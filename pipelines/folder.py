@@ -1,8 +1,8 @@
 """The output folder of one run: where phases, receipts and the dataset lie.
 
-    output/
-      MANIFEST.json  report.html  RUN.json  shards/  index/  ledger/        the dataset
-      work/<phase>-<fingerprint>/  plan.json tasks.parquet receipts/ failures/ data/ COMMIT.json
+output/
+  MANIFEST.json  report.html  RUN.json  shards/  index/  ledger/        the dataset
+  work/<phase>-<fingerprint>/  plan.json tasks.parquet receipts/ failures/ data/ COMMIT.json
 """
 
 import functools

@@ -28,7 +28,11 @@ def phases_of(recipe: Recipe) -> tuple[AnyPhase, ...]:
     return (
         ScorePhase(recipe.decoder, recipe.scorers, recipe.limits.max_dead_share, recipe.limits.records),
         Identity(),
-        *(Choose(rule, rules[:place]) for place, rule in enumerate(rules) if isinstance(rule, ChooseRule) and rule.active),
+        *(
+            Choose(rule, rules[:place])
+            for place, rule in enumerate(rules)
+            if isinstance(rule, ChooseRule) and rule.active
+        ),
         Decide(rules),
         Materialize(recipe.shards.samples, recipe.shards.bytes, cluster="duplicate_image"),
     )

@@ -208,7 +208,7 @@ def read_media(run: RunFolder, locations: Iterable[tuple[str, str, int, int]]) -
     by_path: dict[str, dict[str, tuple[int, int]]] = {}
     for sha256, path, offset, size in locations:
         by_path.setdefault(path, {})[sha256] = (offset, size)
-    out = {}
+    out: dict[str, bytes] = {}
     for path, wanted in by_path.items():
         if path.startswith(INPUT):
             store, name = run.input_store, path.removeprefix(INPUT)

@@ -1,7 +1,7 @@
 """What a phase is: a plan of tasks, and what each task does. Engines only schedule; everything else is here.
 
-    plan ──▶ tasks ──▶ body ──▶ files + receipt, each task by itself        (a map phase)
-    plan ──▶ tasks ──▶ route ──▶ narrow rows by bucket ──▶ fold ──▶ files + receipt, each bucket   (an exchange)
+plan ──▶ tasks ──▶ body ──▶ files + receipt, each task by itself        (a map phase)
+plan ──▶ tasks ──▶ route ──▶ narrow rows by bucket ──▶ fold ──▶ files + receipt, each bucket   (an exchange)
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import pyarrow as pa
 
@@ -51,9 +51,14 @@ class Phase(Protocol):
     upstream: names of the phases whose outputs it reads. config: what its fingerprint is made of, beside these.
     """
 
-    name: str
-    version: int
-    upstream: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def upstream(self) -> tuple[str, ...]: ...
 
     def config(self) -> Mapping[str, Any]: ...
 
@@ -70,7 +75,8 @@ class MapPhase(Phase, Protocol):
 class ExchangePhase(Phase, Protocol):
     """Rows routed by key to buckets, each bucket folded by itself. The receipts are the buckets'."""
 
-    schema: pa.Schema
+    @property
+    def schema(self) -> pa.Schema: ...
 
     def buckets(self, run: RunFolder) -> int: ...
 
@@ -84,8 +90,12 @@ class ExchangePhase(Phase, Protocol):
 AnyPhase = MapPhase | ExchangePhase
 
 
-def is_exchange(phase: AnyPhase) -> bool:
+def is_exchange(phase: AnyPhase) -> TypeGuard[ExchangePhase]:
     return hasattr(phase, "route")
+
+
+def is_map(phase: AnyPhase) -> TypeGuard[MapPhase]:
+    return hasattr(phase, "body")
 
 
 def fingerprint(phase: Phase, upstream: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """A recipe: YAML that sets the bounds of rules and the fields of scorers, checked against what the family has.
 
-Keys are dotted on the command line (`--set image.short_side.min=128`) and nested or dotted in YAML. The last part is the field; what is
-before it names a rule (by its score), a scorer, or one of the run's own settings.
+Keys are dotted on the command line (`--set image.short_side.min=128`) and nested or dotted in YAML. The last part is
+the field; what is before it names a rule (by its score), a scorer, or one of the run's own settings.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ class Shards:
 
 @dataclass(frozen=True)
 class Limits:
-    """When a task stops as misconfigured, after at least `records` records: this share died in one stage of one class."""
+    """A task stops as misconfigured once `records` were tried and this share of them died of one class in one stage."""
 
     max_dead_share: float = 0.95
     records: int = 200
@@ -111,7 +111,9 @@ def load(name: str, sets: Sequence[str] = ()) -> Recipe:
         text = (importlib.resources.files("pipelines") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
         where = f"recipe {name}"
     else:
-        raise RunError(f"no recipe is called {name!r}{nearest(name, recipe_names())}; there are: {', '.join(recipe_names())}")
+        raise RunError(
+            f"no recipe is called {name!r}{nearest(name, recipe_names())}; there are: {', '.join(recipe_names())}"
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -121,7 +123,10 @@ def load(name: str, sets: Sequence[str] = ()) -> Recipe:
 
 def spec(recipe: Recipe) -> dict[str, Any]:
     """The recipe as the YAML value that `build` makes it from again, every setting written out."""
-    stages = {getattr(s, "name", type(s).__name__.lower()): s for s in (recipe.decoder, *recipe.scorers, recipe.shards, recipe.limits)}
+    stages = {
+        getattr(s, "name", type(s).__name__.lower()): s
+        for s in (recipe.decoder, *recipe.scorers, recipe.shards, recipe.limits)
+    }
     rules: dict[str, dict[str, Any]] = {}
     for rule in recipe.rules:
         if isinstance(rule, Choose):
@@ -150,11 +155,17 @@ def build(value: Any, where: str, sets: Sequence[str] = ()) -> Recipe:
         raise RunError(f"{where}: expected a mapping with {', '.join(sorted(TOP))}, found {type(value).__name__}")
     check_keys(value, TOP, where)
     if "base" in value:
-        base = yaml.safe_load((importlib.resources.files("pipelines") / "recipes" / f"{known_base(value['base'], where)}.yaml").read_text())
+        base = yaml.safe_load(
+            (
+                importlib.resources.files("pipelines") / "recipes" / f"{known_base(value['base'], where)}.yaml"
+            ).read_text()
+        )
         value = merged(base, value)
     family = value.get("family")
     if family not in FAMILIES:
-        raise RunError(f"{where}: family {family!r} is unknown{nearest(str(family), FAMILIES)}; allowed: {', '.join(FAMILIES)}")
+        raise RunError(
+            f"{where}: family {family!r} is unknown{nearest(str(family), FAMILIES)}; allowed: {', '.join(FAMILIES)}"
+        )
     module = importlib.import_module(FAMILIES[family])
     user = tuple(value.get("scorers") or ())
     decoder, scorers = module.decoder(), [*module.scorers(), *(user_scorer(name, where) for name in user)]
@@ -184,7 +195,10 @@ def build(value: Any, where: str, sets: Sequence[str] = ()) -> Recipe:
 
 def known_base(name: Any, where: str) -> str:
     if name not in recipe_names():
-        raise RunError(f"{where}: base {name!r} is unknown{nearest(str(name), recipe_names())}; allowed: {', '.join(recipe_names())}")
+        raise RunError(
+            f"{where}: base {name!r} is unknown{nearest(str(name), recipe_names())}; "
+            f"allowed: {', '.join(recipe_names())}"
+        )
     return str(name)
 
 
@@ -212,7 +226,10 @@ def user_scorer(name: str, where: str) -> Scorer:
 def rule_from(name: str, spec: Any, scorers: Sequence[Scorer], where: str) -> Rule:
     scores = {score.name: score for scorer in scorers for score in scorer.scores}
     if name not in scores:
-        raise RunError(f"{where}: rule {name!r} is on a score that nobody computes{nearest(name, scores)}; scores: {', '.join(scores)}")
+        raise RunError(
+            f"{where}: rule {name!r} is on a score that nobody computes{nearest(name, scores)}; "
+            f"scores: {', '.join(scores)}"
+        )
     if not isinstance(spec, dict):
         raise RunError(f"{where}: rule {name} is {spec!r}; expected a mapping such as {{min: 200}}")
     fields = CHOOSE_FIELDS if "choose" in spec or "keep" in spec else BOUND_FIELDS
@@ -229,14 +246,16 @@ def with_field(rule: Rule, field: str, value: Any, where: str) -> Rule:
         return dataclasses.replace(rule, source=" ".join(str(value).split()))
     if isinstance(rule, Choose):
         name = {"choose": "by", "keep": "keep"}[field]
-        new = tuple(check_type(value, list, where)) if name == "by" else check_type(value, int, where)
+        new: Any = tuple(check_type(value, list, where)) if name == "by" else check_type(value, int, where)
         return dataclasses.replace(rule, **{name: new})
-    if value is None:
-        return dataclasses.replace(rule, **{"allowed" if field == "in" else field: None})
+    if value is None and field in ("min", "max", "in"):
+        off: dict[str, Any] = {"allowed" if field == "in" else field: None}
+        return dataclasses.replace(rule, **off)
     checked = check_type(value, BOUND_FIELDS[field], where)
     if field == "drop" and checked not in ("document", "segment"):
         raise RunError(f"{where} is {checked!r}; allowed: document, segment")
-    return dataclasses.replace(rule, **{"allowed": tuple(checked)} if field == "in" else {field: checked})
+    on: dict[str, Any] = {"allowed": tuple(checked)} if field == "in" else {field: checked}
+    return dataclasses.replace(rule, **on)
 
 
 def assign(key: str, value: Any, rules: dict[str, Rule], stages: dict[str, Any], where: str) -> None:
@@ -251,7 +270,9 @@ def assign(key: str, value: Any, rules: dict[str, Rule], stages: dict[str, Any],
         stages[name] = dataclasses.replace(stages[name], **{field: checked})
         return
     known = list(settable(rules, stages))
-    raise RunError(f"{where}: {key} is not a key of this recipe{nearest(key, known)}; `winnow recipes NAME` lists them all")
+    raise RunError(
+        f"{where}: {key} is not a key of this recipe{nearest(key, known)}; `winnow recipes NAME` lists them all"
+    )
 
 
 def settable(rules: Mapping[str, Rule], stages: Mapping[str, Any]) -> Iterable[str]:
@@ -264,7 +285,9 @@ def settable(rules: Mapping[str, Rule], stages: Mapping[str, Any]) -> Iterable[s
 def check_rules(rules: Iterable[Rule], where: str) -> None:
     for rule in rules:
         if isinstance(rule, Bounds) and rule.min is not None and rule.max is not None and rule.min > rule.max:
-            raise RunError(f"{where}: {rule.name}.min is {rule.min:g}, above its max of {rule.max:g}: nothing could be kept")
+            raise RunError(
+                f"{where}: {rule.name}.min is {rule.min:g}, above its max of {rule.max:g}: nothing could be kept"
+            )
         if isinstance(rule, Choose) and rule.keep < 0:
             raise RunError(f"{where}: {rule.name}.keep is {rule.keep}; expected 1 or more, or 0 to switch the rule off")
 
@@ -272,7 +295,9 @@ def check_rules(rules: Iterable[Rule], where: str) -> None:
 def check_keys(value: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
     for key in value:
         if key not in set(allowed):
-            raise RunError(f"{where}: unknown key {key!r}{nearest(str(key), allowed)}; allowed: {', '.join(sorted(allowed))}")
+            raise RunError(
+                f"{where}: unknown key {key!r}{nearest(str(key), allowed)}; allowed: {', '.join(sorted(allowed))}"
+            )
 
 
 def check_type(value: Any, kind: Any, where: str) -> Any:

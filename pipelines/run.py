@@ -11,7 +11,8 @@ from manifests.document import canonical_json
 from manifests.errors import RunError
 from manifests.manifest import NAME as MANIFEST
 from manifests.store import Store
-from pipelines import commit, publish, recipe as recipes
+from pipelines import commit, publish
+from pipelines import recipe as recipes
 from pipelines.engines.base import Engine
 from pipelines.folder import RunFolder, open_store
 from pipelines.image_text import phases_of
@@ -84,7 +85,9 @@ def plan_select(earlier_uri: str, output_uri: str, sets: Sequence[str]) -> Plan:
         if home and commit.is_committed(phase, RunFolder(home, None, plan.folder.fingerprints))
     }
     if Ingest.name not in homes:
-        raise RunError(f"{earlier_uri} has no finished ingest: run it to its end first, or run the recipe from the raw input")
+        raise RunError(
+            f"{earlier_uri} has no finished ingest: run it to its end first, or run the recipe from the raw input"
+        )
     return _plan(recipe, ingest, owner["ingest"], owner["input"], output_uri, homes, source=owner["source"])
 
 
@@ -182,12 +185,13 @@ def finished(plan: Plan) -> bool:
         return False  # died between the manifest and RUN.json
     raise RunError(
         f"{plan.folder.output} already holds a dataset made with other settings or from another input; "
-        f"choose another --output (to change thresholds without scoring again: winnow select {plan.folder.output} --set … --output NEW)"
+        f"choose another --output (for other thresholds without scoring again: "
+        f"winnow select {plan.folder.output} --set … --output NEW)"
     )
 
 
 def claim(plan: Plan) -> None:
-    """Makes the output folder this run's, or finds that it is; RunError that says what differs where it is another's."""
+    """Makes the output folder this run's, or finds that it is. RunError says what differs where it is another's."""
     store = plan.folder.store
     if store.create(OWNER, canonical_json(plan.owner)):
         return
@@ -195,7 +199,8 @@ def claim(plan: Plan) -> None:
     if other["fingerprints"] == plan.owner["fingerprints"]:
         return
     raise RunError(
-        f"{plan.folder.output} belongs to an unfinished run that differs in {'; '.join(differences(other, plan.owner)[:4])}; "
+        f"{plan.folder.output} belongs to an unfinished run that differs in "
+        f"{'; '.join(differences(other, plan.owner)[:4])}; "
         f"choose another --output, or remove that one with: winnow clean {plan.folder.output}"
     )
 

@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         own, native = split_native(arguments)
         options = parser().parse_args(own)
         if native and getattr(options, "engine", "local") == "local":
-            raise RunError(f"options after -- are for the beam and spark engines; the local engine has none: {shlex.join(native)}")
+            raise RunError(
+                f"options after -- are for the beam and spark engines; the local engine has none: {shlex.join(native)}"
+            )
         options.native = native
         return int(options.function(options))
     except RunError as error:
@@ -68,34 +70,59 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"winnow {version()}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
 
-    sample = command(commands, "sample", do_sample, "fetch real pages with pictures to try things on", "winnow sample corpus")
+    sample = command(
+        commands, "sample", do_sample, "fetch real pages with pictures to try things on", "winnow sample corpus"
+    )
     sample.add_argument("directory", metavar="DIR", help="where to put it")
-    sample.add_argument("--from", dest="from_directory", metavar="DIR", help="take an unpacked copy instead of packages")
-    sample.add_argument("--synthetic", type=positive, metavar="N", help="render N pictures instead: not real, and says so")
+    sample.add_argument(
+        "--from", dest="from_directory", metavar="DIR", help="take an unpacked copy instead of packages"
+    )
+    sample.add_argument(
+        "--synthetic", type=positive, metavar="N", help="render N pictures instead: not real, and says so"
+    )
     sample.add_argument("--json", action="store_true", help="print one JSON object")
 
     example = "winnow run image-text-light --input corpus --output curated --set image.short_side.min=128"
     run = command(commands, "run", do_run, "curate a raw input into shards, ledger, manifest and report", example)
     run.add_argument("recipe", metavar="RECIPE", help="a name from `winnow recipes`, or a YAML file")
     run.add_argument("--input", required=True, metavar="URI", help="folder or bucket (s3://, gs://, az://) to read")
-    run.add_argument("--format", default="auto", metavar="NAME", help=f"what the input is: {', '.join(FORMATS)} (default: auto)")
-    run.add_argument("--source", metavar="NAME", help="name of the source in every uid (default: the input's last part)")
+    run.add_argument(
+        "--format", default="auto", metavar="NAME", help=f"what the input is: {', '.join(FORMATS)} (default: auto)"
+    )
+    run.add_argument(
+        "--source", metavar="NAME", help="name of the source in every uid (default: the input's last part)"
+    )
     run.add_argument("--licence", metavar="TEXT", help="licence of documents that state none themselves")
     run.add_argument("--media-root", metavar="URI", help="parquet with paths: the folder that they are relative to")
-    run.add_argument("--ingest", choices=("reference", "copy"), default="reference", help="webdataset: leave the tars where they are, or copy")
+    run.add_argument(
+        "--ingest",
+        choices=("reference", "copy"),
+        default="reference",
+        help="webdataset: leave the tars where they are, or copy",
+    )
     run.add_argument("--limit", type=positive, metavar="N", help="only the first N documents")
     add_running(run)
 
     example = "winnow select curated --set image.short_side.min=128 --output curated-128"
-    select = command(commands, "select", do_select, "other thresholds from an earlier run's scores, without decoding a pixel", example)
+    select = command(
+        commands,
+        "select",
+        do_select,
+        "other thresholds from an earlier run's scores, without decoding a pixel",
+        example,
+    )
     select.add_argument("directory", metavar="DIR", help="the earlier run's output")
     add_running(select)
 
-    recipes = command(commands, "recipes", do_recipes, "list recipes, or every key of one", "winnow recipes image-text-light")
+    recipes = command(
+        commands, "recipes", do_recipes, "list recipes, or every key of one", "winnow recipes image-text-light"
+    )
     recipes.add_argument("name", nargs="?", metavar="NAME")
     recipes.add_argument("--json", action="store_true", help="print one JSON object")
 
-    explain = command(commands, "explain", do_explain, "why one document was kept, dropped or dead", "winnow explain curated 3f2a…")
+    explain = command(
+        commands, "explain", do_explain, "why one document was kept, dropped or dead", "winnow explain curated 3f2a…"
+    )
     explain.add_argument("directory", metavar="DIR")
     explain.add_argument("uid", metavar="UID", help="its uid, or the first digits of it")
     explain.add_argument("--json", action="store_true", help="print one JSON object")
@@ -104,17 +131,27 @@ def parser() -> Parser:
     report.add_argument("directory", metavar="DIR")
     report.add_argument("--output", metavar="FILE", help="where to (default: DIR/report.html)")
 
-    verify = command(commands, "verify", do_verify, "check every file, member and count against the manifest", "winnow verify curated")
+    verify = command(
+        commands,
+        "verify",
+        do_verify,
+        "check every file, member and count against the manifest",
+        "winnow verify curated",
+    )
     verify.add_argument("directory", metavar="DIR")
     verify.add_argument("--json", action="store_true", help="print one JSON object")
 
-    clean = command(commands, "clean", do_clean, "remove a run's work folder; the dataset stays", "winnow clean curated")
+    clean = command(
+        commands, "clean", do_clean, "remove a run's work folder; the dataset stays", "winnow clean curated"
+    )
     clean.add_argument("directory", metavar="DIR")
     clean.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     return top
 
 
-def command(commands: Any, name: str, function: Callable[[Any], int], about: str, example: str) -> argparse.ArgumentParser:
+def command(
+    commands: Any, name: str, function: Callable[[Any], int], about: str, example: str
+) -> argparse.ArgumentParser:
     made: argparse.ArgumentParser = commands.add_parser(
         name, help=about, description=about[0].upper() + about[1:] + ".", epilog=f"example: {example}"
     )
@@ -124,12 +161,33 @@ def command(commands: Any, name: str, function: Callable[[Any], int], about: str
 
 def add_running(made: argparse.ArgumentParser) -> None:
     """Options of the commands that run an engine."""
-    made.add_argument("--output", required=True, metavar="DIR", help="folder or bucket to write; a dataset is written there once")
+    made.add_argument(
+        "--output", required=True, metavar="DIR", help="folder or bucket to write; a dataset is written there once"
+    )
     made.add_argument("--engine", choices=ENGINES, default="local", help="what runs the tasks (default: local)")
-    made.add_argument("--workers", type=positive, metavar="N", help="processes of the local engine, cores of local spark (default: all cores)")
-    made.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE", help="set one key of the recipe; again for more")
-    made.add_argument("--max-dead-share", type=float, metavar="SHARE", help="stop a task when this share of its records died in one way (default: 0.95)")
-    made.add_argument("--dry-run", action="store_true", help="print phases, tasks, bytes and what is reused; change nothing")
+    made.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="processes of the local engine, cores of local spark (default: all cores)",
+    )
+    made.add_argument(
+        "--set",
+        dest="sets",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set one key of the recipe; again for more",
+    )
+    made.add_argument(
+        "--max-dead-share",
+        type=float,
+        metavar="SHARE",
+        help="stop a task when this share of its records died in one way (default: 0.95)",
+    )
+    made.add_argument(
+        "--dry-run", action="store_true", help="print phases, tasks, bytes and what is reused; change nothing"
+    )
     made.add_argument("--json", action="store_true", help="print one JSON object")
     made.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -152,7 +210,10 @@ def do_sample(options: Any) -> int:
 
     directory = Path(options.from_directory) if options.from_directory else None
     summary = fetch_sample(
-        Path(options.directory), from_directory=directory, synthetic=options.synthetic, progress=lambda text: print(text, file=sys.stderr)
+        Path(options.directory),
+        from_directory=directory,
+        synthetic=options.synthetic,
+        progress=lambda text: print(text, file=sys.stderr),
     )
     print(json.dumps(summary.to_json()) if options.json else str(summary))
     return DONE
@@ -161,11 +222,14 @@ def do_sample(options: Any) -> int:
 def do_run(options: Any) -> int:
     from pipelines import recipe, run
     from stages.readers import make_reader
-    from winnow.addresses import last_part, output_uri, input_uri
+    from winnow.addresses import input_uri, last_part, output_uri
 
     made = recipe.load(options.recipe, with_dead_share(options))
     if options.format not in FORMATS:
-        raise RunError(f"--format {options.format!r} is unknown{recipe.nearest(options.format, FORMATS)}; allowed: {', '.join(FORMATS)}")
+        raise RunError(
+            f"--format {options.format!r} is unknown{recipe.nearest(options.format, FORMATS)}; "
+            f"allowed: {', '.join(FORMATS)}"
+        )
     source_uri, target = input_uri(options.input), output_uri(options.output)
     reader = make_reader(
         options.format,
@@ -226,7 +290,9 @@ def make_engine(name: str, workers: int, native: Sequence[str]) -> Any:
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] not in ("apache_beam", "pyspark"):
             raise
-        raise RunError(f"the {name} engine needs a package that is not installed ({error.name}): pip install 'winnow-vlm[{name}]'") from None
+        raise RunError(
+            f"the {name} engine needs a package that is not installed ({error.name}): pip install 'winnow-vlm[{name}]'"
+        ) from None
     from pipelines.engines.local import LocalEngine
 
     return LocalEngine(workers)
@@ -254,13 +320,15 @@ def print_summary(summary: Any, options: Any) -> None:
         return
     if summary.up_to_date:
         print(f"{summary.dataset} is up to date: nothing to do")
-    print(f"{value['in']:,} documents: {value['kept']:,} kept, {sum(value['dropped'].values()):,} dropped, {sum(value['dead'].values()):,} dead")
+    dropped, dead = sum(value["dropped"].values()), sum(value["dead"].values())
+    print(f"{value['in']:,} documents: {value['kept']:,} kept, {dropped:,} dropped, {dead:,} dead")
     for title in ("dropped", "dead"):
         for reason, number in value[title].items():
             print(f"  {title:<8} {number:>9,}  {reason}")
     if value["repeated"]:
         print(f"  repeated {value['repeated']:>9,}  (the same document again; not counted above)")
-    print(f"{value['shards']} shard(s) in {summary.dataset}/shards after {value['seconds']:.1f} s; look at {summary.dataset}/report.html")
+    print(f"{value['shards']} shard(s) in {summary.dataset}/shards, after {value['seconds']:.1f} s")
+    print(f"look at {summary.dataset}/report.html")
 
 
 def do_recipes(options: Any) -> int:
@@ -276,7 +344,11 @@ def do_recipes(options: Any) -> int:
     made_one = recipe.load(options.name)
     keys = recipe.keys(made_one)
     if options.json:
-        print(json.dumps({"name": made_one.name, "keys": [{f: getattr(k, f) for f in k.__slots__} for k in keys]}, default=str))
+        print(
+            json.dumps(
+                {"name": made_one.name, "keys": [{f: getattr(k, f) for f in k.__slots__} for k in keys]}, default=str
+            )
+        )
         return DONE
     print(f"{made_one.name}: {made_one.about}\n\nrules are applied in this order; set any key with --set KEY=VALUE\n")
     for key in keys:
@@ -312,7 +384,10 @@ def do_verify(options: Any) -> int:
     if options.json:
         print(json.dumps({"dataset": store.uri, "ok": not problems, "problems": [str(p) for p in problems]}))
     else:
-        print("\n".join(str(problem) for problem in problems) or f"{store.uri}: every file, member and count is as the manifest says")
+        print(
+            "\n".join(str(problem) for problem in problems)
+            or f"{store.uri}: every file, member and count is as the manifest says"
+        )
     return VERIFICATION_FAILED if problems else DONE
 
 

@@ -45,8 +45,9 @@ class LocalEngine(Engine):
                 header = commit.write_plan(phase, run)
                 todo = commit.pending(phase, run, header["units"])
                 progress.start(phase.name, header["units"], header["units"] - len(todo))
-                if todo and is_exchange(phase):
-                    self._exchange(phase, run, header, todo, pool, Path(spill) / phase.name, progress)
+                if is_exchange(phase):
+                    if todo:
+                        self._exchange(phase, run, header, todo, pool, Path(spill) / phase.name, progress)
                 else:
                     arguments = {index: (phase, run, index) for index in todo}
                     for index, receipt in pool.each(commit.run_task, arguments):
@@ -74,7 +75,12 @@ class LocalEngine(Engine):
             routed[index] = buckets
             progress.tick()
         folding = {
-            bucket: (phase, run, bucket, [(spill / f"{i}.arrow", routed[i].index(bucket)) for i in sorted(routed) if bucket in routed[i]])
+            bucket: (
+                phase,
+                run,
+                bucket,
+                [(spill / f"{i}.arrow", routed[i].index(bucket)) for i in sorted(routed) if bucket in routed[i]],
+            )
             for bucket in todo
         }
         for bucket, receipt in pool.each(fold_from_files, folding):
@@ -99,7 +105,9 @@ def route_to_file(phase: ExchangePhase, run: RunFolder, index: int, spill: Path)
     return [bucket for bucket, _ in parts]
 
 
-def fold_from_files(phase: ExchangePhase, run: RunFolder, bucket: int, where: Iterable[tuple[Path, int]]) -> dict[str, Any]:
+def fold_from_files(
+    phase: ExchangePhase, run: RunFolder, bucket: int, where: Iterable[tuple[Path, int]]
+) -> dict[str, Any]:
     batches = []
     for path, number in where:
         with pa.memory_map(str(path)) as source:
@@ -126,7 +134,8 @@ class Pool:
         An exception of the function goes up. When a worker dies, what was running is tried again one at a time,
         so that only the guilty one can be found guilty.
         """
-        waiting, suspects = list(reversed(arguments)), []
+        waiting: list[int] = list(reversed(arguments))
+        suspects: list[int] = []
         deaths = dict.fromkeys(arguments, 0)
         running: dict[Future[Any], int] = {}
         while waiting or suspects or running:

@@ -51,8 +51,17 @@ class Reader(Protocol):
     what is wrong with one item is an Unreadable.
     """
 
-    name: str
-    version: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def licence(self) -> str | None: ...
 
     def plan(self, store: Store) -> Iterator[dict[str, Any]]: ...
 
