@@ -89,11 +89,16 @@ bench: setup ## every measurement of bench/, one after the other
 
 # Keeps the pins that are there; ARGS=--upgrade moves all of them, ARGS="--upgrade-package NAME" one.
 # uv.lock is not used: it would record the address of a package index.
-constraints: setup ## write constraints.txt again after a change of the dependencies
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --annotation-style line \
-		--all-extras $(ARGS) pyproject.toml --output-file constraints.txt
+constraints: .venv-uv/bin/uv ## write constraints.txt again after a change of the dependencies
+	UV_SYSTEM_CERTS=1 .venv-uv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header \
+		--annotation-style line --all-extras $(ARGS) pyproject.toml --output-file constraints.txt
+
+# Apart from .venv, which cannot be made while the pins contradict pyproject.toml.
+.venv-uv/bin/uv:
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 clean: ## remove caches, builds and the demo (not .venv)
-	rm -rf .venv-demo demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
+	rm -rf .venv-demo .venv-uv demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
 		spark-warehouse metastore_db derby.log
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
