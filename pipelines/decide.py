@@ -1,5 +1,6 @@
 """Decide: rules over the scored parts, which makes the published ledger and the list of what is kept."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests import ledger
-from manifests.parquet import write_table
+from manifests.parquet import content_digest, write_table
 from manifests.rules import Rule, Verdicts, pass_column
 from pipelines import verbs
 from pipelines.choose import earlier_chooses, rule_config
@@ -66,7 +67,7 @@ class Decide:
     def body(self, run: RunFolder, task: Task, scratch: Path) -> Result:
         first, stop = task.params["first"], task.params["stop"]
         marks = verbs.Marks(run, [Identity.name, *earlier_chooses(self.rules)], first, stop)
-        result, counts = Result(), Counter[str]()
+        result, counts, content = Result(), Counter[str](), hashlib.sha256()
         for number in range(first, stop):
             part = load_part(run, number, marks)
             verdicts = part.evaluate(list(self.rules), marks).verdicts
@@ -76,6 +77,7 @@ class Decide:
                 f"{ledger.MEDIA}/{number:06d}.parquet": self._media(part, verdicts, members),
                 run.data(self.name, number, "kept.parquet"): kept_rows(part, verdicts, members),
             }
+            content.update(content_digest(list(tables.values())[:2]).encode())
             for i, (path, table) in enumerate(tables.items()):
                 local = scratch / f"{number}-{i}.parquet"
                 local.write_bytes(write_table(table))
@@ -83,6 +85,7 @@ class Decide:
                 result.rows[path] = table.num_rows
             counts.update(count(part, verdicts))
         result.counts = dict(counts)
+        result.facts = {"content": content.hexdigest()}
         return result
 
     def _documents(self, part: ScoredPart, verdicts: Verdicts) -> pa.Table:

@@ -71,8 +71,8 @@ class Recipe:
         return {
             "name": self.name,
             "family": self.family,
-            "rules": {rule.name: {k: v for k, v in rule_config(rule).items() if k != "name"} for rule in self.rules},
-            "scorers": {s.name: {"version": s.version, **fields_of(s)} for s in self.scorers},
+            "rules": [rule_config(rule) for rule in self.rules],
+            "scorers": [{"name": s.name, "version": s.version, **fields_of(s)} for s in self.scorers],
             "decoder": fields_of(self.decoder),
             "shards": dataclasses.asdict(self.shards),
         }
@@ -127,14 +127,14 @@ def spec(recipe: Recipe) -> dict[str, Any]:
         getattr(s, "name", type(s).__name__.lower()): s
         for s in (recipe.decoder, *recipe.scorers, recipe.shards, recipe.limits)
     }
-    rules: dict[str, dict[str, Any]] = {}
+    rules: list[tuple[str, dict[str, Any]]] = []  # pairs, because JSON with sorted keys would lose their order
     for rule in recipe.rules:
         if isinstance(rule, Choose):
-            rules[rule.name] = {"choose": list(rule.by), "keep": rule.keep, "source": rule.source}
+            rules.append((rule.name, {"choose": list(rule.by), "keep": rule.keep, "source": rule.source}))
         else:
             allowed = None if rule.allowed is None else list(rule.allowed)
             bounds = {"min": rule.min, "max": rule.max, "in": allowed}
-            rules[rule.name] = {**bounds, "drop": rule.drop, "gate": rule.gate, "source": rule.source}
+            rules.append((rule.name, {**bounds, "drop": rule.drop, "gate": rule.gate, "source": rule.source}))
     return {
         "name": recipe.name,
         "about": recipe.about,
@@ -171,7 +171,8 @@ def build(value: Any, where: str, sets: Sequence[str] = ()) -> Recipe:
     decoder, scorers = module.decoder(), [*module.scorers(), *(user_scorer(name, where) for name in user)]
     stages: dict[str, Any] = {decoder.name: decoder, "shards": Shards(), "limits": Limits()}
     stages |= {scorer.name: scorer for scorer in scorers}
-    rules = {name: rule_from(name, spec, scorers, where) for name, spec in (value.get("rules") or {}).items()}
+    ordered = dict(value.get("rules") or {})  # a mapping, or pairs as `spec` writes them
+    rules = {name: rule_from(name, spec, scorers, where) for name, spec in ordered.items()}
     for key, setting in flatten(value.get("settings") or {}, where):
         assign(key, setting, rules, stages, where)
     for item in sets:
