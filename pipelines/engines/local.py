@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,8 @@ class Pool:
             while (suspects if alone else waiting) and len(running) < (1 if alone else self._workers):
                 key = (suspects if alone else waiting).pop()
                 try:
-                    running[self._start().submit(function, *arguments[key])] = key
+                    with without_interrupt():
+                        running[self._start().submit(function, *arguments[key])] = key
                 except BrokenProcessPool:
                     self._stop(now=True)
                     (suspects if alone else waiting).append(key)
@@ -184,6 +186,16 @@ class Pool:
                 process.kill()
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._executor = None
+
+
+@contextmanager
+def without_interrupt() -> Iterator[None]:
+    """Ctrl-C waits: one in the middle of starting a worker would leave it without its queue, and loud about it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _worker() -> None:
