@@ -208,7 +208,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     out = {**base, **{key: item for key, item in over.items() if key not in ("base", "rules", "settings", "scorers")}}
     rules = {name: dict(spec) for name, spec in (base.get("rules") or {}).items()}
     for name, spec in (over.get("rules") or {}).items():
-        rules[name] = {**rules.get(name, {}), **(spec or {})}
+        rules[name] = {**rules.get(name, {}), "source": "", **(spec or {})}  # the default's source no longer holds
     out["rules"] = rules
     out["settings"] = {**(base.get("settings") or {}), **(over.get("settings") or {})}
     out["scorers"] = [*(base.get("scorers") or ()), *(over.get("scorers") or ())]
@@ -263,7 +263,8 @@ def assign(key: str, value: Any, rules: dict[str, Rule], stages: dict[str, Any],
     """Sets one dotted key on the rule or stage that it names."""
     name, _, field = key.rpartition(".")
     if name in rules and field in (CHOOSE_FIELDS if isinstance(rules[name], Choose) else BOUND_FIELDS):
-        rules[name] = with_field(rules[name], field, value, f"{where} {key}")
+        changed = with_field(rules[name], field, value, f"{where} {key}")
+        rules[name] = changed if changed == rules[name] else dataclasses.replace(changed, source="set by hand")
         return
     if name in stages and field in fields_of(stages[name]):
         kind = typing.get_type_hints(type(stages[name]))[field]
