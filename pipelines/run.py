@@ -209,7 +209,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What two owners differ in, as `key: old -> new`."""
     flat = []
     for owner in (old, new):
-        rules = {name: spec for name, spec in owner["recipe"]["rules"]}
+        rules = dict(owner["recipe"]["rules"])
         flat.append(dict(recipes.flatten({**owner["recipe"], "rules": rules, "input": owner["ingest"]}, "")))
     names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]
     return [f"{name}: {flat[0].get(name)} -> {flat[1].get(name)}" for name in names] or ["its version"]
