@@ -6,6 +6,8 @@ only when it has killed its worker three times.
 
 import logging
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
 import tempfile
 import threading
@@ -207,3 +209,12 @@ def without_interrupt() -> Iterator[None]:
 
 def _worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    threading.Thread(target=_end_with_driver, daemon=True).start()
+
+
+def _end_with_driver() -> None:
+    """A driver that was killed leaves no worker behind."""
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        multiprocessing.connection.wait([driver.sentinel])
+        os._exit(1)
