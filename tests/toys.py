@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ class LastDigits:
         )
 
 
-def run_folder(output: Path | str, phases: list[AnyPhase]) -> RunFolder:
+def run_folder(output: Path | str, phases: Sequence[AnyPhase]) -> RunFolder:
     prints: dict[str, str] = {}
     for phase in phases:
         prints[phase.name] = fingerprint(phase, prints)
