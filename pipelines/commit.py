@@ -34,6 +34,7 @@ from pipelines.phase import AnyPhase, ExchangePhase, MapPhase, Result, Task, che
 
 log = logging.getLogger("winnow")
 
+PAUSE = 0.05  # seconds, doubled with each attempt
 ATTEMPTS = 3  # of a task whose store was busy, before it counts as failed
 TASKS_A_ROW_GROUP = 64  # of tasks.parquet: what a worker reads to learn one task
 
@@ -141,7 +142,7 @@ def _attempt(phase: AnyPhase, run: RunFolder, index: int, work: Callable[[Path],
         except TransientError as error:
             log.info("%s task %d, attempt %d: %s", phase.name, index, attempt, error)
             message = str(error)
-            time.sleep(0.05 * 2**attempt)
+            time.sleep(PAUSE * 2**attempt)
         except Exception as error:
             message = f"{type(error).__name__}: {error}"
             log.debug("%s task %d failed\n%s", phase.name, index, traceback.format_exc())
