@@ -16,7 +16,7 @@ If no answer ever comes, TransientError: the file may or may not be there, and t
 
 Errors: FileNotFoundError for what is not there. TransientError after bounded retries of a store that is busy or out of
 reach. RunError, naming the address and the remedy, for a refused permission, a missing bucket or credential, a full
-disk. RecordError for one file that must not be read (a link out of the folder, a device). ValueError for what is no path.
+disk. RecordError for one file that must not be read (a link out of the folder, a device). ValueError for a bad path.
 """
 
 import builtins
