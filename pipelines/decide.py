@@ -73,8 +73,8 @@ class Decide:
             verdicts = part.evaluate(list(self.rules), marks).verdicts
             members = member_names(part, verdicts)
             tables = {
-                f"{ledger.DOCUMENTS}/{number:06d}.parquet": self._documents(part, verdicts),
-                f"{ledger.MEDIA}/{number:06d}.parquet": self._media(part, verdicts, members),
+                f"{ledger.DOCUMENTS}/{number:06d}.parquet": self.documents(part, verdicts),
+                f"{ledger.MEDIA}/{number:06d}.parquet": self.media(part, verdicts, members),
                 run.data(self.name, number, "kept.parquet"): kept_rows(part, verdicts, members),
             }
             content.update(content_digest(list(tables.values())[:2]).encode())
@@ -88,7 +88,8 @@ class Decide:
         result.facts = {"content": content.hexdigest()}
         return result
 
-    def _documents(self, part: ScoredPart, verdicts: Verdicts) -> pa.Table:
+    def documents(self, part: ScoredPart, verdicts: Verdicts) -> pa.Table:
+        """The published table of documents."""
         source, alive = part.documents, verdicts.alive
         conflict = pa.array(part.conflict)
         outcome = np.where(part.dead, "dead", np.where(alive, "kept", "dropped"))
@@ -112,7 +113,8 @@ class Decide:
         schema = ledger.schema(ledger.DOCUMENT_COLUMNS, [(n, source[n].type) for n in scores], passes)
         return pa.table({**columns, **passes}, schema).filter(pa.array(~part.repeated))
 
-    def _media(self, part: ScoredPart, verdicts: Verdicts, members: np.ndarray) -> pa.Table:
+    def media(self, part: ScoredPart, verdicts: Verdicts, members: np.ndarray) -> pa.Table:
+        """The published table of media."""
         source = part.media
         columns: dict[str, Any] = {
             **{field.name: source[field.name] for field in ledger.MEDIA_COLUMNS[:5]},

@@ -176,12 +176,12 @@ class RawWriter:
 
 @dataclass(frozen=True, slots=True)
 class RawDocument:
-    """One row of an ingested table. media: (sha256, path, offset, size) of each media segment."""
+    """One row of an ingested table. media: of each media segment its SHA-256 and where it lies: path, offset, size."""
 
     row: int
     uid: str
     document: dict[str, Any] | None
-    media: list[tuple[str, str, int, int]]
+    media: list[tuple[Any, ...]]
     source: str
     locator: str
     dead_reason: str | None
@@ -203,7 +203,7 @@ def raw_documents(table: pa.Table, first_row: int = 0) -> Iterator[RawDocument]:
         )
 
 
-def read_media(run: RunFolder, locations: Iterable[tuple[str, str, int, int]]) -> dict[str, bytes]:
+def read_media(run: RunFolder, locations: Iterable[tuple[Any, ...]]) -> dict[str, bytes]:
     """sha256 -> bytes for each location, reading each file's ranges together."""
     by_path: dict[str, dict[str, tuple[int, int]]] = {}
     for sha256, path, offset, size in locations:

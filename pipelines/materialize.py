@@ -2,8 +2,9 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +56,25 @@ class Materialize:
             yield {"shard": f"train-{number:06d}", "rows": runs}
 
     def body(self, run: RunFolder, task: Task, scratch: Path) -> Result:
-        samples = sorted(
-            (sample for part, first, stop in task.params["rows"] for sample in load(run, part, first, stop)),
-            key=lambda sample: sample.uid,
-        )
-        shard = f"shards/{task.params['shard']}.tar"
+        samples = (sample for part, first, stop in task.params["rows"] for sample in load(run, part, first, stop))
+        return self.write_shard(samples, partial(read_media, run), task.params["shard"], scratch)
+
+    def write_shard(
+        self,
+        samples: Iterable[Sample],
+        read: Callable[[Iterable[tuple[Any, ...]]], Mapping[str, bytes]],
+        name: str,
+        scratch: Path,
+    ) -> Result:
+        """shards/<name>.tar with its index. read: the bytes at some of the samples' media locations, by SHA-256."""
+        samples = sorted(samples, key=lambda sample: sample.uid)
+        shard = f"shards/{name}.tar"
         tar_path, index_path = scratch / "shard.tar", scratch / "index.parquet"
         rows, counts, content = [], Counter[str](), hashlib.sha256()
         with tar_path.open("wb") as file, TarWriter(file) as tar:
             for start in range(0, len(samples), SAMPLES_A_READ):
                 group = samples[start : start + SAMPLES_A_READ]
-                data = read_media(run, (location for sample in group for location in sample.raw.media))
+                data = read(location for sample in group for location in sample.raw.media)
                 for sample in group:
                     row = self._write(tar, sample, data)
                     for member in row["members"]:

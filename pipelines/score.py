@@ -1,12 +1,14 @@
 """Score: one pass over the raw shards; every scorer's values go to the ledger, and nothing is dropped."""
 
+import threading
 import time
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -64,23 +66,31 @@ class ScorePhase:
     def plan(self, run: RunFolder) -> Iterable[Mapping[str, Any]]:
         return ({"part": part} for part in range(run.commit(Ingest.name)["tasks"]))
 
-    def scores(self, level: str) -> list[Score]:
-        return [score for scorer in self.scorers for score in scorer.scores if score.level == level]
+    def schemas(self) -> tuple[pa.Schema, pa.Schema]:
+        """Of the table of documents and of the table of media."""
+        scores = {level: scores_of(self.scorers, level) for level in ("document", "media")}
+        return (
+            ledger.schema(FRONT, [(s.column, s.type) for s in scores["document"]], ()),
+            ledger.schema(MEDIA_FRONT, [(s.column, s.type) for s in scores["media"]], ()),
+        )
 
     def body(self, run: RunFolder, task: Task, scratch: Path) -> Result:
         raw = run.data(Ingest.name, task.params["part"], "documents.parquet")
         table = read_table(run.home(Ingest.name), raw)
         timer = Timer()
-        for scorer in self.scorers:
-            set_up(scorer)
         paths = scratch / "documents.parquet", scratch / "media.parquet"
-        writer = ScoreWriter(paths, self.scores("document"), self.scores("media"))
-        breaker = DeadShare(self.max_dead_share, self.dead_share_records)
-        with self.decoder.open() as decoder, writer:
+        schemas = self.schemas()
+        with (
+            self.decoder.open() as decoder,
+            TableWriter(paths[0], schemas[0]) as documents,
+            TableWriter(paths[1], schemas[1]) as media,
+        ):
+            writer = ScoreWriter(documents, media, self.scorers)
+            breaker = DeadShare(self.max_dead_share, self.dead_share_records)
             pictures = PictureCache(decoder)
             for start in range(0, table.num_rows, DOCUMENTS_A_BATCH):
                 rows = list(raw_documents(table.slice(start, DOCUMENTS_A_BATCH), start))
-                self._batch(run, rows, pictures, writer, breaker, timer)
+                self.score_rows(rows, partial(read_media, run), pictures, writer, breaker, timer)
         return Result(
             files={
                 "documents": (paths[0], run.data(self.name, task.index, "documents.parquet")),
@@ -91,16 +101,19 @@ class ScorePhase:
             seconds=timer.seconds(),
         )
 
-    def _batch(
+    def score_rows(
         self,
-        run: RunFolder,
         rows: Sequence[RawDocument],
+        read: Callable[[Iterable[tuple[Any, ...]]], Mapping[str, bytes]],
         cache: "PictureCache",
         writer: "ScoreWriter",
         breaker: DeadShare,
         timer: "Timer",
     ) -> None:
-        """Decodes and scores one batch, and writes a row for every document of it, dead or not."""
+        """Decodes and scores one batch, and writes a row for every document of it, dead or not.
+
+        read: the bytes at some of the rows' media locations, by SHA-256.
+        """
         dead: dict[int, tuple[str, str, str]] = {}  # place in the batch -> stage, reason, message
         documents: dict[int, Document] = {}
         for place, row in enumerate(rows):
@@ -109,7 +122,7 @@ class ScorePhase:
             else:
                 documents[place] = Document.from_json(row.document)
         with timer.stage("read"):
-            data = read_media(run, (m for place in documents for m in rows[place].media if m[0] not in cache))
+            data = read(m for place in documents for m in rows[place].media if m[0] not in cache)
         with timer.stage("decode"):
             wanted = {m.sha256: m for document in documents.values() for _, m in document.media()}
             decoded = cache.decode(wanted, data)
@@ -125,7 +138,7 @@ class ScorePhase:
         batch = Batch([documents[place] for place in places], pictures)
         columns: dict[str, list[Any]] = {}
         alive = list(range(len(places)))  # places in `batch` that are still scored
-        for scorer in self.scorers:
+        for scorer in map(ready, self.scorers):
             with timer.stage(scorer.name):
                 values, deaths = guarded(scorer, batch)
             columns |= values
@@ -138,15 +151,27 @@ class ScorePhase:
         writer.write(rows, documents, places, batch, columns, dead)
 
 
-def set_up(scorer: Scorer) -> None:
-    """scorer.setup(), once in each process."""
+def ready(scorer: Scorer) -> Scorer:
+    """This scorer, or an equal one, set up: once in each process, and in each thread where engines run threads."""
     key = (type(scorer), repr(scorer))
-    if key not in _SET_UP:
+    if key not in _READY.scorers:
         scorer.setup()
-        _SET_UP[key] = scorer
+        _READY.scorers[key] = scorer
+    return _READY.scorers[key]
 
 
-_SET_UP: dict[Any, Scorer] = {}
+class Ready(threading.local):
+    """Each thread's own: no scorer is asked to score in two threads at once."""
+
+    def __init__(self) -> None:
+        self.scorers: dict[Any, Scorer] = {}
+
+
+_READY = Ready()
+
+
+def scores_of(scorers: Iterable[Scorer], level: str) -> list[Score]:
+    return [score for scorer in scorers for score in scorer.scores if score.level == level]
 
 
 class PictureCache:
@@ -173,27 +198,22 @@ class PictureCache:
         return out
 
 
+class Sink(Protocol):
+    """Takes rows of its schema: a file, or a list."""
+
+    schema: pa.Schema
+
+    def write(self, table: pa.Table) -> None: ...
+
+
 class ScoreWriter:
     """Writes the two tables of one part, a batch at a time."""
 
-    def __init__(self, paths: tuple[Path, Path], document_scores: Sequence[Score], media_scores: Sequence[Score]):
-        self._scores = {"document": document_scores, "media": media_scores}
-        self._schemas = (
-            ledger.schema(FRONT, [(s.column, s.type) for s in document_scores], ()),
-            ledger.schema(MEDIA_FRONT, [(s.column, s.type) for s in media_scores], ()),
-        )
-        self._paths = paths
+    def __init__(self, documents: Sink, media: Sink, scorers: Iterable[Scorer]):
+        self._sinks = documents, media
+        self._scores = {level: scores_of(scorers, level) for level in ("document", "media")}
         self.documents = self.pictures = 0
         self.counts: Counter[str] = Counter()
-
-    def __enter__(self) -> "ScoreWriter":
-        self._tables = [TableWriter(path, schema) for path, schema in zip(self._paths, self._schemas, strict=True)]
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is None:
-            for table in self._tables:
-                table.close()
 
     def write(
         self,
@@ -225,7 +245,7 @@ class ScoreWriter:
         for score in self._scores["document"]:
             column = columns[score.name]
             fields[score.column] = [column[at[place]] if place in at else None for place in range(len(rows))]
-        self._tables[0].write(pa.table(fields, self._schemas[0]))
+        self._sinks[0].write(pa.table(fields, self._sinks[0].schema))
         self._media(rows, places, batch, columns)
         self.documents += len(rows)
         self.counts["scored"] += len(rows) - len(dead)
@@ -257,7 +277,7 @@ class ScoreWriter:
         self.pictures += len(fields["uid"])
         for score in self._scores["media"]:
             fields[score.column] = list(columns[score.name])
-        self._tables[1].write(pa.table(fields, self._schemas[1]))
+        self._sinks[1].write(pa.table(fields, self._sinks[1].schema))
 
 
 class Timer:

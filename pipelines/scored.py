@@ -1,5 +1,6 @@
 """The ledger of one part before it is decided: scores, dead rows, and what exchanges said of its rows."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,13 +36,17 @@ class ScoredPart:
     conflict: np.ndarray
     dead: np.ndarray
 
-    def evaluate(self, rules: list[Rule], marks: Marks) -> Evaluation:
+    def evaluate(self, rules: Sequence[Rule], marks: Marks) -> Evaluation:
         """Applies rules in order; the losers of choose rules come from the exchanges' marks."""
         lost = {
             rule.name: marks.of(choose_phase(rule), self.part, self.documents.num_rows) == LOST
             for rule in rules
             if isinstance(rule, Choose) and rule.active
         }
+        return self.evaluate_with(rules, lost)
+
+    def evaluate_with(self, rules: Sequence[Rule], lost: Mapping[str, np.ndarray]) -> Evaluation:
+        """As evaluate. lost: choose rule -> bool[n], the rows that lost to a better copy."""
         evaluation = Evaluation(self.documents, self.media, self.owner, ~(self.dead | self.repeated))
         evaluation.apply([rule for rule in rules if rule.active], lost)
         return evaluation
