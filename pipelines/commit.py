@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from manifests import faults
 from manifests.document import canonical_json
 from manifests.errors import FailedTasks, RunError, TransientError
+from manifests.parquet import open_parquet
 from manifests.store import Store
 from pipelines.folder import RunFolder
 from pipelines.phase import AnyPhase, ExchangePhase, MapPhase, Result, Task, check_narrow, is_exchange
@@ -82,8 +83,9 @@ def _write_tasks(phase: AnyPhase, run: RunFolder) -> int:
 
 
 def read_task(phase: AnyPhase, run: RunFolder, index: int) -> Task:
-    data = run.store.read(run.path(phase.name, "tasks.parquet"))
-    group = pq.ParquetFile(io.BytesIO(data)).read_row_group(index // TASKS_A_ROW_GROUP)
+    """One task of a written plan, without reading the others."""
+    file = open_parquet(run.store, run.path(phase.name, "tasks.parquet"))
+    group = file.read_row_group(index // TASKS_A_ROW_GROUP)
     return Task(index, json.loads(group["params"][index % TASKS_A_ROW_GROUP].as_py()))
 
 
