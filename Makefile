@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check apt lint format spark-cluster-test bench constraints clean
+.PHONY: help setup demo test check apt lint format network-test spark-cluster-test bench constraints clean
 
 SUITABLE := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))'
 PYTHON ?= $(shell for candidate in python3.12 python3.11 python3; do \
@@ -79,6 +79,9 @@ lint: setup ## ruff, mypy and the floors
 format: setup ## let ruff format the code and sort its imports
 	$(BIN)/ruff format
 	$(BIN)/ruff check --select I --fix
+
+network-test: setup ## the test that fetches the real documentation packages of the sample corpus
+	$(BIN)/pytest -m network $(ARGS)
 
 spark-cluster-test: setup ## the tests that start a real Spark cluster on loopback and kill an executor of it
 	$(BIN)/pytest -m cluster $(ARGS)
