@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from manifests.errors import TransientError
+from manifests.errors import RunError, TransientError
 from pipelines import verbs
 from pipelines.folder import RunFolder
 from pipelines.phase import AnyPhase, Result, Task, fingerprint
@@ -23,7 +23,7 @@ class Squares:
     """Task i writes the squares of ten numbers.
 
     mischief: task -> what it does: `raise`, `busy` (as a store that says 503), `die` (SIGKILL to itself), `once:PATH`
-    (dies as long as the file is there, and removes it), `sleep`.
+    (dies as long as the file is there, and removes it), `sleep`, `stop` (as a run that was asked for wrongly).
     """
 
     tasks: int
@@ -55,6 +55,8 @@ def misbehave(how: str) -> None:
         raise ValueError("as asked")
     if how == "busy":
         raise TransientError("503 slow down")
+    if how == "stop":
+        raise RunError("no such format")
     if how == "sleep":
         time.sleep(30)
     if how.startswith("once:"):
@@ -68,8 +70,13 @@ def misbehave(how: str) -> None:
 
 @dataclass(frozen=True)
 class LastDigits:
-    """An exchange: how many squares end in each digit, by ten buckets of which some stay empty."""
+    """An exchange: how many squares end in each digit, by ten buckets of which some stay empty.
 
+    routing, folding: the mischief of tasks and of buckets, as for Squares.
+    """
+
+    routing: tuple[tuple[int, str], ...] = ()
+    folding: tuple[tuple[int, str], ...] = ()
     name = "last-digits"
     version = 1
     upstream = (Squares.name,)
@@ -85,6 +92,7 @@ class LastDigits:
         return 10
 
     def route(self, run: RunFolder, task: Task) -> tuple[pa.Table, np.ndarray]:
+        misbehave(dict(self.routing).get(task.index, ""))
         digits: list[int] = []
         for part in range(task.params["first"], task.params["stop"]):
             digits += [n % 10 for n in json.loads(run.store.read(run.data(Squares.name, part, "squares.json")))]
@@ -92,6 +100,7 @@ class LastDigits:
         return table, np.array(digits, np.int64)
 
     def fold(self, run: RunFolder, bucket: int, rows: pa.Table, scratch: Path) -> Result:
+        misbehave(dict(self.folding).get(bucket, ""))
         path = scratch / "count.json"
         path.write_text(json.dumps({"digit": bucket, "squares": rows.num_rows}))
         return Result(
