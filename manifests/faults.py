@@ -10,9 +10,11 @@ process or by the environment in every process that inherits it.
                store.put:busy@1x3             the first three attempts are answered 503
                store.*:busy%0.05              each passage with this probability, decided by seed, point and passage
 
+    points     those in the code; of every attempt of a Store `store.<operation>` and `store.<operation>.done`; in a
+               folder `store.partial`, when all is written but has no name yet; `files.<operation>` of a FaultyStore
     actions    kill    SIGKILL to this process                       crash   raises Crash: death within one process
                busy    TransientError: 503, timeout, lost reply       full    OSError ENOSPC: the disk is full
-               fail    RuntimeError: a defect in a stage
+               fail    RuntimeError: a defect in a stage              conflict, race, stale: see FaultyStore
 
     WINNOW_FAULTS       the schedule, or @FILE: a file that holds it, read again at every point
     WINNOW_FAULTS_SEED  an integer, 0 unless given
@@ -35,7 +37,7 @@ from pathlib import Path
 
 from manifests.errors import TransientError
 
-_FAULT = re.compile(r"(?P<point>[\w.*/-]+):(?P<action>\w+)(@(?P<at>\d+))?(x(?P<times>\d+|\*)|%(?P<share>[\d.]+))?")
+_FAULT = re.compile(r"(?P<point>[\w.*/-]+):(?P<action>[a-z]+?)(@(?P<at>\d+))?(x(?P<times>\d+|\*)|%(?P<share>[\d.]+))?")
 
 
 class Crash(BaseException):
@@ -86,14 +88,15 @@ class Schedule:
 
     def action(self, point: str) -> str | None:
         """Counts one passage of a point and says what is to happen there, or None."""
+        due = None
         for fault in self.faults:
-            if not fnmatch.fnmatchcase(point, fault.point):
-                continue
-            self._passages[fault] += 1
-            if self._fires(fault):
-                self.fired.append((point, fault.action))
-                return fault.action
-        return None
+            if fnmatch.fnmatchcase(point, fault.point):
+                self._passages[fault] += 1
+                if due is None and self._fires(fault):
+                    due = fault.action
+        if due is not None:
+            self.fired.append((point, due))
+        return due
 
     def passes(self, point: str) -> str | None:
         """As action, and does it, unless it is one that only the caller can do (see OUTCOMES): that one is returned."""
@@ -147,7 +150,7 @@ ACTIONS: dict[str, Callable[[str], None]] = {
     "full": _full,
     "fail": _fail,
 }
-OUTCOMES = frozenset({"race", "stale"})  # what FaultyStore does itself
+OUTCOMES = frozenset({"conflict", "race", "stale"})  # what FaultyStore does itself
 KNOWN = tuple(sorted({*ACTIONS, *OUTCOMES}))
 
 _IN_ENVIRONMENT = os.environ.get("WINNOW_FAULTS")  # when this process started
@@ -155,14 +158,17 @@ _armed: Schedule | None = None
 _environment: Schedule | None = None
 
 
-def point(name: str) -> None:
-    """A place where a test may let something go wrong. Free of cost and effect unless a schedule is armed."""
+def point(name: str) -> str | None:
+    """A place where a test may let something go wrong; free of effect, and almost of cost, unless a schedule is armed.
+
+    Returns an action of OUTCOMES where one is due, which a FaultyStore does itself.
+    """
     if _armed is not None:
-        _armed.passes(name)
-    elif _IN_ENVIRONMENT is not None:
+        return _armed.passes(name)
+    if _IN_ENVIRONMENT is not None:
         schedule = _from_environment(_IN_ENVIRONMENT)
-        if schedule is not None:
-            schedule.passes(name)
+        return schedule.passes(name) if schedule is not None else None
+    return None
 
 
 @contextmanager

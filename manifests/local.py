@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from manifests import faults
 from manifests.errors import RecordError, RunError
 
 PARTIAL = ".winnow-partial-"  # in front of names of files that are still being written; never listed
@@ -69,7 +70,7 @@ class LocalFiles:
         try:
             with self._folder(folder) as handle:
                 os.unlink(name, dir_fd=handle)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return
         while folder:
             try:
@@ -244,6 +245,7 @@ def _write_into(directory: int, name: str, data: bytes | Path, publish: Callable
                 while view:
                     view = view[file.write(view) :]
             os.fsync(file.fileno())
+            faults.point("store.partial")
             made = publish(directory, partial, name)
             os.fsync(directory)
             return made

@@ -114,13 +114,13 @@ def _meaning(address: str, error: Exception) -> Exception:
         return RunError(f"{address}: there is no such bucket; make it, or correct the address")
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, "no such object", address)
-    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError) or status in (401, 403):
         return RunError(f"{address}: permission denied; give these credentials access to it ({text[:300]})")
     if "169.254.169.254" in text or "metadata.google" in text:
         return RunError(f"{address}: no credentials found; set those that obstore reads, such as AWS_ACCESS_KEY_ID")
     if isinstance(error, exceptions.InvalidPathError):
         return RunError(f"{address}: holds an object whose name cannot be used; rename it ({text[:300]})")
-    if status == 416:
+    if status == 416 or "Invalid range" in text:
         return OSError(errno.EIO, "ends before the bytes that were asked for", address)
     if status is None and not re.search(r"HTTP error|timed? ?out|connection|reset|body", text, re.I):
         return RunError(f"{address}: {text[:300]}")

@@ -205,9 +205,13 @@ class Store:
         """Says of the system's errors what they mean for a run, with the address."""
         try:
             yield
-        except PermissionError:
-            raise RunError(f"{self._address(path)}: permission denied; give this user access to it") from None
         except OSError as error:
+            if not (isinstance(error.filename, str) and "/" in error.filename):
+                error.filename, error.filename2 = self._address(path), None  # a call relative to an open folder
+            if isinstance(error, PermissionError):
+                raise RunError(
+                    f"{error.filename}: permission denied; give this user access to it, or run as one who has it"
+                ) from None
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise RunError(
                     f"{self._address(path)} cannot be written: {os.strerror(error.errno).lower()}; free some space and "
@@ -242,6 +246,8 @@ def _wait(attempt: int, error: TransientError) -> None:
 
 def canonical(uri: str) -> str:
     """One spelling of an address: a local folder as an absolute path, anything else without a slash at its end."""
+    if not uri:
+        raise RunError("an empty address; give a folder, or s3://bucket/prefix and the like")
     scheme = uri.partition("://")[0] if "://" in uri else "file"
     if scheme == "file":
         path = unquote(urlsplit(uri).path) if uri.startswith("file://") else uri
