@@ -10,10 +10,10 @@ import html
 import io
 import json
 import random
-import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from manifests.tar import TarWriter
 from synth.pictures import KINDS, shade
 
 Outcome = Literal["kept", "dropped", "dead", "one of"]
@@ -338,30 +339,24 @@ def render_webdataset(folder: Path, number: int, seed: int = 0) -> list[Planted]
     """Tars as img2dataset writes them: key.jpg, key.json and key.txt a sample, and a _stats.json beside each tar."""
     made = []
     folder.mkdir(parents=True, exist_ok=True)
-    tar: tarfile.TarFile | None = None
-    for item in items(number, seed):
-        shard = f"{item.number // PICTURES_A_TAR:05d}"
-        if item.number % PICTURES_A_TAR == 0:
-            if tar is not None:
-                tar.close()
-            tar = tarfile.open(folder / f"{shard}.tar", "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
-            (folder / f"{shard}_stats.json").write_text(json.dumps({"successes": min(PICTURES_A_TAR, number)}))
-        assert tar is not None
-        key = f"{shard}{item.number % PICTURES_A_TAR:04d}"
-        url = f"https://example.org/{item.stem}.{item.extension}"
-        record = {"caption": item.caption, "url": url, "key": key, "status": "success", "error_message": None}
-        for extension, data in (
-            (item.extension, item.data),
-            ("json", json.dumps(record).encode()),
-            ("txt", item.caption.encode()),
-        ):
-            member = tarfile.TarInfo(f"{key}.{extension}")
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-        made.append((key, light(item)))
-    if tar is not None:
-        tar.close()
+    for shard, members in groupby(items(number, seed), lambda item: f"{item.number // PICTURES_A_TAR:05d}"):
+        size = 0
+        with (folder / f"{shard}.tar").open("wb") as file, TarWriter(file) as tar:
+            for item in members:
+                key = f"{shard}{size:04d}"
+                tar.add(f"{key}.{item.extension}", item.data)
+                tar.add(f"{key}.json", json.dumps(record(item, key)).encode())
+                tar.add(f"{key}.txt", item.caption.encode())
+                made.append((key, light(item)))
+                size += 1
+        (folder / f"{shard}_stats.json").write_text(json.dumps({"count": size, "successes": size}), encoding="utf-8")
     return settled(made)
+
+
+def record(item: Item, key: str) -> dict[str, Any]:
+    """What img2dataset notes of a sample."""
+    url = f"https://example.org/{item.stem}.{item.extension}"
+    return {"caption": item.caption, "url": url, "key": key, "status": "success", "error_message": None}
 
 
 def render_parquet(folder: Path, number: int, seed: int = 0) -> list[Planted]:
