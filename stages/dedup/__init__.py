@@ -1,0 +1,1 @@
+"""Keys of duplicates: which documents are copies of one another."""
