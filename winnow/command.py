@@ -221,7 +221,7 @@ def do_sample(options: Any) -> int:
 
 def do_run(options: Any) -> int:
     from pipelines import recipe, run
-    from stages.readers import make_reader
+    from stages.readers.detect import make_reader
     from winnow.addresses import input_uri, last_part, output_uri
 
     made = recipe.load(options.recipe, with_dead_share(options))

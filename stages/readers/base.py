@@ -1,11 +1,15 @@
 """What a reader is: a plan of tasks over an input store, and the documents of one task."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from manifests.document import Document
 from manifests.store import Store
+
+Item = TypeVar("Item")
+DOCUMENTS_A_TASK = 1000
+BYTES_A_TASK = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +70,19 @@ class Reader(Protocol):
     def plan(self, store: Store) -> Iterator[dict[str, Any]]: ...
 
     def read(self, store: Store, task: Mapping[str, Any]) -> Iterator[Candidate | Unreadable]: ...
+
+
+def in_tasks(
+    sized: Iterable[tuple[Item, int]], most: int = DOCUMENTS_A_TASK, most_bytes: int = BYTES_A_TASK
+) -> Iterator[list[Item]]:
+    """Items with their sizes as one list a task, in order: no list above either limit but where one item alone is."""
+    items: list[Item] = []
+    total = 0
+    for item, size in sized:
+        if items and (len(items) >= most or total + size > most_bytes):
+            yield items
+            items, total = [], 0
+        items.append(item)
+        total += size
+    if items:
+        yield items
