@@ -9,8 +9,15 @@ from pipelines.phase import AnyPhase
 from pipelines.recipe import Recipe
 from pipelines.score import ScorePhase
 from stages.dedup.exact import ExactDuplicates
+from stages.image.aspect_ratio import AspectRatio
 from stages.image.decoder import Decoder
+from stages.image.file_sanity import FileSanity
+from stages.image.information import Information
+from stages.image.size import Size
+from stages.image.solid_color import SolidColor
 from stages.scorer import Scorer
+from stages.text.caption_language import CaptionLanguage
+from stages.text.caption_length import CaptionLength
 
 
 def decoder() -> Decoder:
@@ -19,7 +26,16 @@ def decoder() -> Decoder:
 
 def scorers() -> list[Scorer]:
     """In the order they run: what is read from the header first, words last."""
-    return [ExactDuplicates()]
+    return [
+        FileSanity(),
+        Size(),
+        AspectRatio(),
+        SolidColor(),
+        Information(),
+        CaptionLength(),
+        CaptionLanguage(),
+        ExactDuplicates(),
+    ]
 
 
 def phases_of(recipe: Recipe) -> tuple[AnyPhase, ...]:
