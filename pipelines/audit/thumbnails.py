@@ -15,12 +15,12 @@ from stages.image.decoder import Decoder
 from stages.image.picture import Picture
 
 QUALITIES = ((160, 72), (160, 50), (128, 40), (96, 35), (64, 30))  # (longest side, WebP quality), best first
-SIDE = QUALITIES[0][0]
+DECODED = 255  # pixels a side that the decoder gives at most, and at least half of it: room to be scaled down well
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """pixels: uint8 (height, width, 3), longest side at most SIDE. width, height: of the original as displayed."""
+    """pixels: uint8 (height, width, 3), longest side at most DECODED. width, height: of the original as displayed."""
 
     pixels: np.ndarray
     width: int
@@ -31,7 +31,7 @@ def draw(run: RunFolder, decoder: Decoder, wanted: Mapping[Location, Media]) -> 
     """sha256 -> picture, for every one that can be read and decoded."""
     out: dict[str, Drawn] = {}
     media = {location[0]: item for location, item in wanted.items()}
-    with decoder.open() as opened:
+    with decoder.open(side=DECODED) as opened:
         for group in read_pictures(run, wanted):
             items = [(media[sha256], data) for sha256, data in group.items()]
             for (item, _), picture in zip(items, opened.decode(items), strict=True):

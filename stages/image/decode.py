@@ -76,13 +76,16 @@ ADDRESS = re.compile(r"<[^>]* at 0x[0-9a-f]+>")
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
-def decode(data: bytes, max_pixels: int) -> bytes:
-    """`Decoded.to_bytes()` of one picture file. Raises RecordError with one of the reasons above."""
+def decode(data: bytes, max_pixels: int, side: int = THUMBNAIL) -> bytes:
+    """`Decoded.to_bytes()` of one picture file. Raises RecordError with one of the reasons above.
+
+    side: the most pixels that a side of the thumbnail has, at most 255; scores are of the default.
+    """
     form = sniff(data)
     frames = frames_of(form, data)
     Image.MAX_IMAGE_PIXELS = max_pixels // 2  # Pillow refuses twice that in pictures inside pictures (ICO, GIF frames)
     try:
-        return picture(data, form, frames, max_pixels).to_bytes()
+        return picture(data, form, frames, max_pixels, side).to_bytes()
     except (RecordError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -102,7 +105,7 @@ def broken(form: str, data: bytes, error: Exception) -> RecordError:
     return RecordError("Corrupt", message)
 
 
-def picture(data: bytes, form: str, frames: int, max_pixels: int) -> Decoded:
+def picture(data: bytes, form: str, frames: int, max_pixels: int, side: int = THUMBNAIL) -> Decoded:
     image: Image.Image = OPEN[form](BytesIO(data))
     mode, (width, height) = image.mode, image.size
     if width * height > max_pixels:
@@ -118,7 +121,7 @@ def picture(data: bytes, form: str, frames: int, max_pixels: int) -> Decoded:
     if frames > 1:
         policy.append("first-frame")
     if form == "JPEG":
-        image.draft(None, draft_size(width, height))
+        image.draft(None, draft_size(width, height, side))
     image.load()
     orientation = orientation_of(image)
     if orientation != 1:
@@ -127,7 +130,7 @@ def picture(data: bytes, form: str, frames: int, max_pixels: int) -> Decoded:
         policy.append("icc-ignored")
     if deep(form, data):
         policy.append("16bit")
-    small = thumbnail(image, policy)
+    small = thumbnail(image, policy, side)
     if orientation != 1:
         small = small.transpose(TRANSPOSE[orientation])
     if orientation in TURNED:
@@ -136,10 +139,10 @@ def picture(data: bytes, form: str, frames: int, max_pixels: int) -> Decoded:
     return Decoded(width, height, frames, orientation, *small.size, form, mode, done, small.tobytes())
 
 
-def draft_size(width: int, height: int) -> tuple[int, int]:
-    """The least that a DCT-scaled JPEG may have: a longest side of THUMBNAIL."""
-    longest = max(width, height, THUMBNAIL)
-    return max(1, width * THUMBNAIL // longest), max(1, height * THUMBNAIL // longest)
+def draft_size(width: int, height: int, side: int = THUMBNAIL) -> tuple[int, int]:
+    """The least that a DCT-scaled JPEG may have: a longest side of the thumbnail's."""
+    longest = max(width, height, side)
+    return max(1, width * side // longest), max(1, height * side // longest)
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -158,22 +161,22 @@ def deep(form: str, data: bytes) -> bool:
     return form == "PNG" and data[24] == 16
 
 
-def thumbnail(image: Image.Image, policy: list[str]) -> Image.Image:
-    """RGB, at most THUMBNAIL pixels a side, every pixel an average over its area; transparent ones weigh nothing."""
+def thumbnail(image: Image.Image, policy: list[str], side: int = THUMBNAIL) -> Image.Image:
+    """RGB, at most `side` pixels a side, every pixel an average over its area; transparent ones weigh nothing."""
     image = eight_bits(image, policy)
     if image.mode == "P":
-        return reduced(from_palette(image, policy))
+        return reduced(from_palette(image, policy), side)
     if transparent(image):
         policy.append("alpha")
         image = image if image.mode == "RGBA" else image.convert("RGBA")
-        small = reduced(image.convert("RGBa")).convert("RGBA")
+        small = reduced(image.convert("RGBa"), side).convert("RGBA")
         white = Image.new("RGB", small.size, (255, 255, 255))
         white.paste(small, mask=small.getchannel("A"))
         return white
     if image.mode in CONVERTED:
         policy.append(CONVERTED[image.mode])
-        return reduced(image).convert("RGB") if image.mode == "CMYK" else reduced(image.convert("RGB"))
-    return reduced(image if image.mode in ("L", "RGB") else opaque(image)).convert("RGB")
+        return reduced(image, side).convert("RGB") if image.mode == "CMYK" else reduced(image.convert("RGB"), side)
+    return reduced(image if image.mode in ("L", "RGB") else opaque(image), side).convert("RGB")
 
 
 def from_palette(image: Image.Image, policy: list[str]) -> Image.Image:
@@ -195,9 +198,9 @@ def from_palette(image: Image.Image, policy: list[str]) -> Image.Image:
     return image.convert("RGB")
 
 
-def reduced(image: Image.Image) -> Image.Image:
-    """Every pixel the mean of a square of pixels: the smallest integer factor that leaves at most THUMBNAIL a side."""
-    factor = -(-max(image.size) // THUMBNAIL)
+def reduced(image: Image.Image, side: int = THUMBNAIL) -> Image.Image:
+    """Every pixel the mean of a square of pixels: the smallest integer factor that leaves at most `side` a side."""
+    factor = -(-max(image.size) // side)
     return image.reduce(factor) if factor > 1 else image
 
 

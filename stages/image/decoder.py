@@ -8,7 +8,7 @@ import numpy as np
 
 from manifests.document import Media
 from manifests.errors import RecordError
-from stages.image.decoded import Decoded
+from stages.image.decoded import THUMBNAIL, Decoded
 from stages.image.picture import Picture
 from stages.sandbox.parent import Limits, Sandbox
 from stages.sandbox.pool import borrowed
@@ -31,10 +31,16 @@ class Decoder:
     version = 1
 
     @contextmanager
-    def open(self) -> Iterator["OpenDecoder"]:
-        """A decoder with a child behind it, for one thread. The child is kept for the next one."""
-        limits = Limits(memory_bytes=self.memory_megabytes << 20, cpu_seconds=self.seconds)
-        with borrowed("stages.image.decode:decode", {"max_pixels": self.max_pixels}, limits) as sandbox:
+    def open(self, side: int = THUMBNAIL) -> Iterator["OpenDecoder"]:
+        """A decoder with a child behind it, for one thread. The child is kept for the next one.
+
+        side: the most pixels that a side of a thumbnail has, at most 255: for those who look at pictures. Scores are
+        of the default.
+        """
+        reply = max(Limits.reply_bytes, 4096 + 3 * side * side)
+        limits = Limits(memory_bytes=self.memory_megabytes << 20, cpu_seconds=self.seconds, reply_bytes=reply)
+        options = {"max_pixels": self.max_pixels, "side": side}
+        with borrowed("stages.image.decode:decode", options, limits) as sandbox:
             yield OpenDecoder(sandbox)
 
 
