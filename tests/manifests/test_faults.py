@@ -35,7 +35,7 @@ def test_a_fault_fires_at_its_passage_and_as_often_as_said():
     assert passages("a:busy@2", ["a", "b", "a", "a"]) == [None, None, "busy", None]
     assert passages("a:busy@2x2", ["a"] * 4) == [None, "busy", "busy", None]
     assert passages("a:busy@3x*", ["a"] * 5) == [None, None, "busy", "busy", "busy"]
-    assert passages("store.*:busy store.put:full", ["store.put", "store.put"]) == ["busy", "full"]
+    assert passages("store.*:busy store.put:full@2", ["store.put", "store.put"]) == ["busy", "full"]
 
 
 @given(st.integers(0, 1000), st.floats(0.1, 0.9))
