@@ -17,7 +17,7 @@ class FaultyStore(Store):
     schedule: its own, or None for the armed one. Beside the actions of manifests.faults, it knows
 
         conflict   of create: answered 409, nothing is written
-        race       of create: another writer is faster, with bytes that mean the same in JSON but are not the same
+        race       of create: another writer is faster, with equal bytes; with others that mean the same if it is JSON
         stale      of list: what was listed under this prefix the time before, at first nothing
     """
 
@@ -63,7 +63,8 @@ class _FaultyFiles:
         if outcome == "conflict":
             raise Conflict(f"injected at {path}: 409 Conflict")
         if outcome == "race":
-            self._files.create(path, (data.read_bytes() if isinstance(data, Path) else data) + b" ")
+            rival = data.read_bytes() if isinstance(data, Path) else data
+            self._files.create(path, rival + b" " if path.endswith(".json") else rival)
         made = self._files.create(path, data)
         self._pass("files.create.done")
         return made

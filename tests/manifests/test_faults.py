@@ -156,7 +156,7 @@ def test_in_a_race_the_other_writer_wins(tmp_path):
 
 def test_a_lost_reply_after_a_lost_race_is_no_success(tmp_path, no_waiting):
     store = FaultyStore(str(tmp_path), "files.create:race files.create.done:busy")
-    assert not store.create("a", b"mine")
+    assert not store.create("a.json", b"{}"), "what is there is not quite what was given"
     assert FaultyStore(str(tmp_path), "files.create.done:busy").create("b", b"mine")
 
 

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from manifests import faults, store
 from manifests.errors import FailedTasks, RunError, TransientError
 from manifests.faults import Crash
+from manifests.faulty_store import FaultyStore
 from pipelines import commit, folder
 from pipelines.folder import RunFolder
 from tests.toys import Squares, run_folder
@@ -29,7 +30,10 @@ SCHEDULES = st.one_of(
     st.builds("{}:crash@{}".format, STORE, st.integers(1, 4)),
     st.builds("{}:busy@{}x{}".format, STORE, st.integers(1, 3), st.integers(1, 20)),
     st.builds("store.{}:full@{}".format, st.sampled_from(["put", "create"]), st.integers(1, 3)),
-    st.builds("store.*:busy%0.2".format),
+    st.just("store.*:busy%0.2"),
+    st.builds("files.list:stale@{}".format, st.integers(1, 3)),
+    st.builds("files.create:{}@{}".format, st.sampled_from(["race", "conflict"]), st.integers(1, 3)),
+    st.builds("files.create:race@{0} files.create.done:busy@{0}".format, st.integers(1, 3)),
 )
 names = itertools.count()
 
@@ -114,6 +118,8 @@ class Protocol(RuleBasedStateMachine):
 def _no_waiting(monkeypatch):
     monkeypatch.setattr(store, "FIRST_WAIT", 0)
     monkeypatch.setattr(commit, "PAUSE", 0)
+    monkeypatch.setattr(folder, "Store", FaultyStore)
+    folder.open_store.cache_clear()
 
 
 TestProtocol = Protocol.TestCase
