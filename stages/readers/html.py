@@ -23,7 +23,7 @@ from manifests.store import Store
 from stages.readers.base import Candidate, Unreadable, in_tasks
 from stages.readers.captions import Caption, CaptionFacts, pair
 from stages.readers.html_captions import choose
-from stages.readers.html_page import Page, PagePicture, may_hold_pictures, page_from_json
+from stages.readers.html_page import Page, PagePicture, decode, may_hold_pictures, page_from_json
 from stages.readers.media import PAGE_EXTENSIONS, PictureFiles, extension_of, join_below_root, read_file
 from stages.sandbox.parent import Limits, Sandbox
 
@@ -78,7 +78,7 @@ class HtmlReader:
         self, batch: Sequence[tuple[str, bytes | RecordError]]
     ) -> Iterator[tuple[str, Page | RecordError | None]]:
         """Each page, None where it holds no picture, or why it cannot be had."""
-        pages = [data for _, data in batch if isinstance(data, bytes) and may_hold_pictures(data)]
+        pages = [decode(data).encode() for _, data in batch if isinstance(data, bytes) and may_hold_pictures(data)]
         parsed = iter(page_parser(self.page_seconds).map(pages))
         for path, data in batch:
             found: Page | RecordError | None = None

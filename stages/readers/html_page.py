@@ -10,6 +10,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from itertools import islice
 from typing import Any
 
@@ -27,19 +29,22 @@ CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:\-]{2,40}
 XML_ENCODING = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:\-]{2,40})["']""")
 DECLARED_IN = 2048  # bytes at a page's start in which its encoding is looked for
 
-# What a page may declare, by Python's name of it. A browser reads Latin-1 and ASCII as windows-1252.
+# What a page may declare, by Python's names. A browser reads Latin-1 and ASCII as windows-1252.
 ENCODINGS = """
-    utf-8 cp874 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 iso8859-2 iso8859-3 iso8859-4 iso8859-5
-    iso8859-6 iso8859-7 iso8859-8 iso8859-10 iso8859-13 iso8859-14 iso8859-15 iso8859-16 koi8-r koi8-u cp866 mac-roman
+    utf_8 cp874 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 iso8859_2 iso8859_3 iso8859_4 iso8859_5
+    iso8859_6 iso8859_7 iso8859_8 iso8859_10 iso8859_13 iso8859_14 iso8859_15 iso8859_16 koi8_r koi8_u cp866 mac_roman
     cp932 euc_jp iso2022_jp gb18030 big5 big5hkscs cp949
 """
 SAME_AS = {
-    "iso8859-1": "cp1252",
+    "latin_1": "cp1252",
     "ascii": "cp1252",
     "gb2312": "gb18030",
     "gbk": "gb18030",
     "shift_jis": "cp932",
     "euc_kr": "cp949",
+    "utf_16": "utf_8",  # a page whose declaration could be read this far is not in UTF-16
+    "utf_16_le": "utf_8",
+    "utf_16_be": "utf_8",
 }
 
 SELF_CLOSED = re.compile(r"<(script|style|title|textarea|iframe|a|div|span|p|td|i|b|em)\b([^<>]*)/>", re.IGNORECASE)
@@ -85,8 +90,8 @@ class Page:
 
 
 def parse_to_json(data: bytes) -> bytes:
-    """What the sandbox runs: a page as JSON, nothing where it holds no picture."""
-    page = parse_page(data)
+    """What the sandbox runs: a page in UTF-8 as JSON, nothing where it holds no picture."""
+    page = parse_page(data.decode())
     if page is None:
         return b""
     pictures = [[picture.source, picture.captions, picture.facts.to_json()] for picture in page.pictures]
@@ -107,9 +112,8 @@ def may_hold_pictures(data: bytes) -> bool:
     return IMAGE_TAG.search(data) is not None or data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
 
 
-def parse_page(data: bytes) -> Page | None:
+def parse_page(text: str) -> Page | None:
     """The page, or None where it holds no picture."""
-    text = decode(data)
     if text[:200].lstrip().startswith("<?xml"):
         text = SELF_CLOSED.sub(r"<\1\2></\1>", text)
     # Elements that touch are words apart in most pages (</td><td>); most pages have a line break there anyway.
@@ -202,12 +206,8 @@ def decode(data: bytes) -> str:
 
 def known_encoding(label: str) -> str | None:
     """Python's name of a declared encoding, or None for what a page cannot be in."""
-    if label.lower().startswith("utf-16"):  # a page that could be read this far is none
-        return "utf-8"
-    try:
-        name = codecs.lookup(label).name
-    except LookupError:
-        return None
+    name = normalize_encoding(label.lower().removeprefix("x-"))
+    name = aliases.get(name, name)
     name = SAME_AS.get(name, name)
     return name if name in ENCODINGS.split() else None
 

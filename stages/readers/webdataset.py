@@ -19,19 +19,19 @@ from stages.readers.captions import Caption, caption_text, captions_of, numbered
 from stages.readers.media import MAX_BYTES, MAX_CAPTION_BYTES, PICTURE_EXTENSIONS, extension_of
 
 PACKED = (".tgz", ".tar.gz", ".tar.zst", ".tar.bz2", ".tar.xz", ".tar.lz4")
+WAITING_BYTES = 64 * 1024 * 1024
 TEXT_SUFFIXES = ("txt", "caption", "text")
 
 
 @dataclass(slots=True)
 class Sample:
-    """What one key's members hold. suffixes: of all its members. apart: whether members of other samples lie between.
+    """What one key's members hold. suffixes: of all its members.
 
     picture: (suffix, media, where its bytes lie). error: what is wrong with one of the members that count.
     """
 
     key: str
     suffixes: set[str] = field(default_factory=set)
-    apart: bool = False
     picture: tuple[str, Media, Range] | None = None
     text: bytes | None = None
     record: bytes | None = None
@@ -40,6 +40,11 @@ class Sample:
     @property
     def complete(self) -> bool:
         return self.picture is not None and (self.text is not None or self.record is not None)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that it takes, about."""
+        return 1000 + 100 * len(self.suffixes) + len(self.text or b"") + len(self.record or b"")
 
 
 @dataclass(frozen=True)
@@ -113,12 +118,14 @@ def captions_in(sample: Sample, record: Mapping[str, Any]) -> list[Caption]:
 
 
 def samples(tar: Tar, path: str) -> Iterator[Sample | Unreadable]:
-    """The samples of a tar, as soon as they are whole, and what in it is none.
+    """The samples of a tar in the order of their first members, and before them what in it is none.
 
-    One that lacks something, or whose members do not follow one another, waits for the tar's end.
+    Members of a sample need not follow one another. All samples wait for the tar's end, for a member that may still
+    come; but where what waits takes more than WAITING_BYTES, those that have waited longest wait no more.
     """
-    current: Sample | None = None
     waiting: dict[str, Sample] = {}
+    weight = 0
+    last: Sample | None = None
     try:
         for member in tar:
             problem, place = check(member, path), split(member.name)
@@ -127,39 +134,24 @@ def samples(tar: Tar, path: str) -> Iterator[Sample | Unreadable]:
             if problem is not None or place is None or member.kind != "file":
                 continue
             key, suffix = place
-            if current is not None and (current.key != key or suffix in current.suffixes):
-                done, current = settle(current, waiting), None
-                if done is not None:
-                    yield done
-            if current is None:
-                current = resume(waiting, key, suffix)
-            add(current, suffix, member, tar, path)
+            if key in waiting and suffix in waiting[key].suffixes:
+                weight -= waiting[key].weight
+                yield waiting.pop(key)
+            weight -= waiting[key].weight if key in waiting else 0
+            last = waiting.setdefault(key, Sample(key))
+            add(last, suffix, member, tar, path)
+            weight += last.weight
+            while weight > WAITING_BYTES and len(waiting) > 1:
+                oldest = waiting.pop(next(iter(waiting)))
+                weight -= oldest.weight
+                yield oldest
     except RecordError as error:
-        if current is not None and not current.complete:
-            current = None  # the tar broke off within it
-        yield from (*waiting.values(), *([] if current is None else [current]))
+        if last is not None and not last.complete:
+            waiting.pop(last.key, None)  # the tar broke off within it
+        yield from waiting.values()
         yield Unreadable(path, {"tar": path}, error.reason, f"{path!r} {error.message}")
         return
-    yield from (*waiting.values(), *([] if current is None else [current]))
-
-
-def settle(sample: Sample, waiting: dict[str, Sample]) -> Sample | None:
-    """The sample itself where it is whole; else it waits, and an earlier one of its key need wait no longer."""
-    if sample.complete and not sample.apart:
-        return sample
-    earlier = waiting.pop(sample.key, None)
-    waiting[sample.key] = sample
-    return earlier
-
-
-def resume(waiting: dict[str, Sample], key: str, suffix: str) -> Sample:
-    """The waiting sample that a member belongs to, or a new one."""
-    found = waiting.get(key)
-    if found is None or suffix in found.suffixes:
-        return Sample(key)
-    del waiting[key]
-    found.apart = True
-    return found
+    yield from waiting.values()
 
 
 def add(sample: Sample, suffix: str, member: Member, tar: Tar, path: str) -> None:
@@ -167,20 +159,20 @@ def add(sample: Sample, suffix: str, member: Member, tar: Tar, path: str) -> Non
     sample.suffixes.add(suffix)
     extension = extension_of(f"x.{suffix}")
     is_picture = extension in PICTURE_EXTENSIONS
-    wanted = is_picture and (sample.picture is None or ("." in sample.picture[0] and "." not in suffix))
-    if not wanted and suffix != "json" and suffix not in TEXT_SUFFIXES:
-        return
-    limit = MAX_BYTES if is_picture else MAX_CAPTION_BYTES
-    if member.size > limit:
-        sample.error = RecordError("TooLarge", f"{member.name!r} has {member.size:,} bytes; at most {limit:,} are read")
-        return
-    data = tar.payload(member)
-    if is_picture:
-        sample.picture = suffix, Media.of(data, extension), Range(path, member.offset, member.size)
-    elif suffix == "json":
-        sample.record = data
-    elif sample.text is None:
-        sample.text = data
+    if is_picture and sample.picture is not None and not ("." in sample.picture[0] and "." not in suffix):
+        return  # it has one already, no worse
+    if is_picture or suffix == "json" or suffix in TEXT_SUFFIXES:
+        limit = MAX_BYTES if is_picture else MAX_CAPTION_BYTES
+        if member.size > limit:
+            message = f"{member.name!r} has {member.size:,} bytes; at most {limit:,} are read"
+            sample.error = RecordError("TooLarge", message)
+        elif is_picture:
+            media = Media.of(tar.payload(member), extension)
+            sample.picture = suffix, media, Range(path, member.offset, member.size)
+        elif suffix == "json":
+            sample.record = tar.payload(member)
+        else:
+            sample.text = sample.text or tar.payload(member)
 
 
 def check(member: Member, path: str) -> Unreadable | None:
