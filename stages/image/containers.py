@@ -20,9 +20,9 @@ SIGNATURES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("AVIF", re.compile(rb"....ftyp(avif|avis|mif1|msf1)", re.DOTALL)),
     ("JPEG2000", re.compile(rb"\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51")),
     ("TIFF", re.compile(rb"II\*\x00|MM\x00\*|II\+\x00|MM\x00\+")),
-    ("BMP", re.compile(rb"BM.{4}\x00\x00\x00\x00", re.DOTALL)),
+    ("BMP", re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00", re.DOTALL)),
     ("ICO", re.compile(rb"\x00\x00\x01\x00[^\x00]\x00")),
-    ("PPM", re.compile(rb"P[1-6]\s")),
+    ("PPM", re.compile(rb"P[1-6]\s+[#\d]")),
 )
 VECTOR = re.compile(rb"<svg[\s>]|<!doctype\s+svg", re.IGNORECASE)
 MARKUP = re.compile(rb"(\xef\xbb\xbf)?\s*<")
@@ -74,7 +74,7 @@ def png(data: bytes) -> int:
 
 
 def gif(data: bytes) -> int:
-    """Counts image blocks. A missing trailer after a whole block is forgiven, as browsers do."""
+    """Counts image blocks up to the trailer, or to the first byte that begins no block, as viewers do."""
     frames = 0
     at = 13 + color_table(data, 10)
     while at < len(data) and data[at] != 0x3B:
@@ -84,7 +84,7 @@ def gif(data: bytes) -> int:
         elif data[at] == 0x21:  # extension
             at += 2
         else:
-            raise RecordError("Corrupt", f"the GIF block {data[at]:#04x} does not exist")
+            break
         at = after_sub_blocks(data, at)
     if not frames:
         raise cut("its header: there is no GIF frame")
@@ -119,6 +119,17 @@ def webp(data: bytes) -> int:
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + size + size % 2
     return max(1, frames)
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of the canvas, by the first chunk."""
+    kind, body = data[12:16], data[20:30].ljust(10, b"\0")
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
 
 
 def boxes(data: bytes) -> int:

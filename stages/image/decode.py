@@ -12,7 +12,7 @@ The pixel policy. What it did is recorded, comma-separated, in this order:
     stretched     integers beyond 16 bits and floats outside 0-1: their own minimum to maximum becomes 0-255
     float         floats in 0-1 become 0-255
     cmyk          converted to RGB without a profile (Adobe's inverted values are turned round)
-    ycbcr, lab, hsv   converted to RGB
+    ycbcr, lab    converted to RGB
     alpha         not all pixels are opaque: composited on white
 Palettes, grey and 1 bit become RGB without loss and are told by the picture's mode.
 
@@ -33,6 +33,7 @@ from PIL import (
     GifImagePlugin,
     IcoImagePlugin,
     Image,
+    ImageCms,  # noqa: F401 - Pillow imports it when it meets LAB, and the sandbox lets nothing be opened by then
     ImageFile,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
@@ -44,7 +45,7 @@ from PIL import (
 )
 
 from manifests.errors import RecordError
-from stages.image.containers import frames_of, sniff
+from stages.image.containers import frames_of, sniff, webp_size
 from stages.image.decoded import THUMBNAIL, Decoded
 
 OPEN: dict[str, Callable[..., ImageFile.ImageFile]] = {
@@ -70,7 +71,7 @@ TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 TURNED = range(5, 9)  # orientations that swap width and height
-CONVERTED = {"CMYK": "cmyk", "YCbCr": "ycbcr", "LAB": "lab", "HSV": "hsv"}
+CONVERTED = {"CMYK": "cmyk", "YCbCr": "ycbcr", "LAB": "lab"}
 ADDRESS = re.compile(r"<[^>]* at 0x[0-9a-f]+>")
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -79,14 +80,14 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 def decode(data: bytes, max_pixels: int, side: int = THUMBNAIL) -> bytes:
     """`Decoded.to_bytes()` of one picture file. Raises RecordError with one of the reasons above.
 
-    side: the most pixels that a side of the thumbnail has, at most 255; scores are of the default.
+    side: the most pixels that a side of the thumbnail has; scores are of the default.
     """
     form = sniff(data)
     frames = frames_of(form, data)
     Image.MAX_IMAGE_PIXELS = max_pixels // 2  # Pillow refuses twice that in pictures inside pictures (ICO, GIF frames)
     try:
         return picture(data, form, frames, max_pixels, side).to_bytes()
-    except (RecordError, MemoryError):
+    except (RecordError, MemoryError, ImportError, NameError):
         raise
     except Image.DecompressionBombError as error:
         raise RecordError("DecompressionBomb", str(error)) from None
@@ -105,14 +106,12 @@ def broken(form: str, data: bytes, error: Exception) -> RecordError:
     return RecordError("Corrupt", message)
 
 
-def picture(data: bytes, form: str, frames: int, max_pixels: int, side: int = THUMBNAIL) -> Decoded:
+def picture(data: bytes, form: str, frames: int, max_pixels: int, side: int) -> Decoded:
+    if form == "WEBP":
+        check_size(*webp_size(data), max_pixels)  # Pillow makes room for all pixels when it opens one
     image: Image.Image = OPEN[form](BytesIO(data))
     mode, (width, height) = image.mode, image.size
-    if width * height > max_pixels:
-        message = f"{width} x {height} is {width * height:,} pixels, more than {max_pixels:,}"
-        raise RecordError("DecompressionBomb", message)
-    if width < 1 or height < 1:
-        raise RecordError("Corrupt", f"{width} x {height} pixels")
+    check_size(width, height, max_pixels)
     policy: list[str] = []
     if isinstance(image, MpoImagePlugin.MpoImageFile):
         policy.append("mpo")
@@ -122,8 +121,9 @@ def picture(data: bytes, form: str, frames: int, max_pixels: int, side: int = TH
         policy.append("first-frame")
     if form == "JPEG":
         image.draft(None, draft_size(width, height, side))
+    before = tag_of(image)
     image.load()
-    orientation = orientation_of(image)
+    orientation = before or orientation_of(image)
     if orientation != 1:
         policy.append(f"exif:{orientation}")
     if image.info.get("icc_profile"):
@@ -131,23 +131,39 @@ def picture(data: bytes, form: str, frames: int, max_pixels: int, side: int = TH
     if deep(form, data):
         policy.append("16bit")
     small = thumbnail(image, policy, side)
-    if orientation != 1:
+    if orientation != 1 and not before:
         small = small.transpose(TRANSPOSE[orientation])
-    if orientation in TURNED:
-        width, height = height, width
+        if orientation in TURNED:
+            width, height = height, width
     done = ",".join(dict.fromkeys(policy))
     return Decoded(width, height, frames, orientation, *small.size, form, mode, done, small.tobytes())
 
 
-def draft_size(width: int, height: int, side: int = THUMBNAIL) -> tuple[int, int]:
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        message = f"{width} x {height} is {width * height:,} pixels, more than {max_pixels:,}"
+        raise RecordError("DecompressionBomb", message)
+    if width < 1 or height < 1:
+        raise RecordError("Corrupt", f"{width} x {height} pixels")
+
+
+def draft_size(width: int, height: int, side: int) -> tuple[int, int]:
     """The least that a DCT-scaled JPEG may have: a longest side of the thumbnail's."""
     longest = max(width, height, side)
     return max(1, width * side // longest), max(1, height * side // longest)
 
 
+def tag_of(image: Image.Image) -> int:
+    """A TIFF's orientation, which Pillow applies by itself and then forgets; 0 for other formats."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 0
+    value = image.tag_v2.get(ORIENTATION, 1)
+    return value if value in TRANSPOSE else 1
+
+
 def orientation_of(image: Image.Image) -> int:
     """1 to 8; 1 where there is none or it makes no sense."""
-    if not ("exif" in image.info or "XML:com.adobe.xmp" in image.info or "xmp" in image.info or image.format == "TIFF"):
+    if not ("exif" in image.info or "XML:com.adobe.xmp" in image.info or "xmp" in image.info):
         return 1
     try:
         value = image.getexif().get(ORIENTATION, 1)
@@ -161,15 +177,15 @@ def deep(form: str, data: bytes) -> bool:
     return form == "PNG" and data[24] == 16
 
 
-def thumbnail(image: Image.Image, policy: list[str], side: int = THUMBNAIL) -> Image.Image:
+def thumbnail(image: Image.Image, policy: list[str], side: int) -> Image.Image:
     """RGB, at most `side` pixels a side, every pixel an average over its area; transparent ones weigh nothing."""
     image = eight_bits(image, policy)
     if image.mode == "P":
         return reduced(from_palette(image, policy), side)
-    if transparent(image):
+    translucent = with_alpha(image)
+    if translucent is not None:
         policy.append("alpha")
-        image = image if image.mode == "RGBA" else image.convert("RGBA")
-        small = reduced(image.convert("RGBa"), side).convert("RGBA")
+        small = reduced(translucent.convert("RGBa"), side).convert("RGBA")
         white = Image.new("RGB", small.size, (255, 255, 255))
         white.paste(small, mask=small.getchannel("A"))
         return white
@@ -198,7 +214,7 @@ def from_palette(image: Image.Image, policy: list[str]) -> Image.Image:
     return image.convert("RGB")
 
 
-def reduced(image: Image.Image, side: int = THUMBNAIL) -> Image.Image:
+def reduced(image: Image.Image, side: int) -> Image.Image:
     """Every pixel the mean of a square of pixels: the smallest integer factor that leaves at most `side` a side."""
     factor = -(-max(image.size) // side)
     return image.reduce(factor) if factor > 1 else image
@@ -208,18 +224,23 @@ def opaque(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
 
 
-def transparent(image: Image.Image) -> bool:
-    """Whether any pixel is not opaque."""
+def with_alpha(image: Image.Image) -> Image.Image | None:
+    """RGBA, if any pixel is not opaque."""
     if image.mode in ("RGBA", "LA", "RGBa", "La", "PA"):
-        lowest: Any = image.getchannel(image.getbands()[-1].upper()).getextrema()[0]
-        return bool(lowest < 255)
-    return "transparency" in image.info and image.mode in ("L", "RGB", "1")
+        lowest: Any = image.getchannel(image.getbands()[-1]).getextrema()[0]
+        if lowest == 255:
+            return None
+        return image if image.mode == "RGBA" else image.convert("RGBA")
+    if "transparency" in image.info and image.mode in ("L", "RGB", "1"):  # one colour of it
+        return with_alpha(image.convert("RGBA"))
+    return None
 
 
 def eight_bits(image: Image.Image, policy: list[str]) -> Image.Image:
     """Deeper pixels brought to 8 bits a channel; others as they are."""
     if not image.mode.startswith(("I", "F")):
         return image
+    image.info.pop("transparency", None)  # a grey value that Pillow does not look up in deep pixels
     if image.mode.startswith("I;16"):
         image = image.convert("I")
     extrema: Any = image.getextrema()

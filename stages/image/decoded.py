@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 THUMBNAIL = 64  # pixels, the longest side of a thumbnail
 
-_NUMBERS = struct.Struct("<IIIBBB")
+_NUMBERS = struct.Struct("<IIIBHH")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Decoder:
     def open(self, side: int = THUMBNAIL) -> Iterator["OpenDecoder"]:
         """A decoder with a child behind it, for one thread. The child is kept for the next one.
 
-        side: the most pixels that a side of a thumbnail has, at most 255: for those who look at pictures. Scores are
+        side: the most pixels that a side of a thumbnail has: for those who look at pictures. Scores are
         of the default.
         """
         reply = max(Limits.reply_bytes, 4096 + 3 * side * side)
