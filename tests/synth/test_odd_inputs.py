@@ -1,4 +1,4 @@
-"""Odd and hostile inputs against the readers: each item is read, or dead with its own reason, and nothing else happens."""
+"""Odd and hostile inputs against the readers: each item is read, or dead for its own reason."""
 
 import json
 from collections import Counter
