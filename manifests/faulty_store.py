@@ -74,7 +74,7 @@ class _FaultyFiles:
         self._files.delete(path)
         self._pass("files.delete.done")
 
-    def list(self, prefix: str) -> Iterator[Found]:
+    def list(self, prefix: str, after: str = "") -> Iterator[Found]:
         before = self._listed.get(prefix, [])
         self._listed[prefix] = [*self._files.list(prefix)]
         yield from before if self._pass("files.list") == "stale" else self._listed[prefix]

@@ -79,7 +79,7 @@ class LocalFiles:
                 return  # it holds something, or somebody else was faster
             folder = folder.rpartition("/")[0]
 
-    def list(self, prefix: str) -> Iterator[Found]:
+    def list(self, prefix: str, after: str = "") -> Iterator[Found]:
         """Files below the folder, in the order of their paths' characters; folders are read as they are reached."""
         folder, _, start = prefix.rpartition("/")
         waiting = self._children(folder, start)
@@ -110,8 +110,8 @@ class LocalFiles:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(name, dir_fd=directory)
                 return True
-            except BlockingIOError:
-                return False
+            except OSError:
+                return False  # its writer lives, or this file system knows no locks
             finally:
                 os.close(handle)
         return False
@@ -236,7 +236,8 @@ def _write_into(directory: int, name: str, data: bytes | Path, publish: Callable
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with open(partial, "wb", buffering=0, opener=lambda path, _: os.open(path, flags, 0o666, dir_fd=directory)) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):  # some network file systems know no locks: see sweep
+                fcntl.flock(file, fcntl.LOCK_EX)
             if isinstance(data, Path):
                 with data.open("rb") as source:
                     shutil.copyfileobj(source, file, 1 << 20)
@@ -247,7 +248,8 @@ def _write_into(directory: int, name: str, data: bytes | Path, publish: Callable
             os.fsync(file.fileno())
             faults.point("store.partial")
             made = publish(directory, partial, name)
-            os.fsync(directory)
+            with contextlib.suppress(OSError):  # some file systems cannot do this to a folder
+                os.fsync(directory)
             return made
         finally:
             with contextlib.suppress(FileNotFoundError):

@@ -15,6 +15,7 @@ from manifests.errors import RunError, TransientError
 from manifests.local import Found
 
 BUCKETS = ("s3", "s3a", "gs", "az", "abfs", "abfss", "azure", "adl")
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "GOOGLE_BASE_URL")
 WHOLE_UPLOAD = 16 << 20  # bytes; larger files go up in parts
 LISTED_AT_ONCE = 1000
 
@@ -75,12 +76,13 @@ class Objects:
         except FileNotFoundError:
             pass
 
-    def list(self, prefix: str) -> Iterator[Found]:
+    def list(self, prefix: str, after: str = "") -> Iterator[Found]:
         whole = self._prefix + prefix
         folder = whole.rpartition("/")[0]
         last = ""
+        offset = self._prefix + after if after else None
         with self._errors(prefix):
-            for page in _obstore().list(self._strict, folder or None, chunk_size=LISTED_AT_ONCE):
+            for page in _obstore().list(self._strict, folder or None, offset=offset, chunk_size=LISTED_AT_ONCE):
                 for found in page:
                     path = found["path"]
                     if not path.startswith(whole):
@@ -163,7 +165,7 @@ def open_objects(uri: str) -> Objects:
             memory = _memories.setdefault(name, MemoryStore())
         return Objects(uri, memory, memory, f"{prefix}/" if prefix else "")
     client: dict[str, Any] = {"timeout": timedelta(seconds=300), "read_timeout": timedelta(seconds=30)}
-    if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+    if any(os.environ.get(name, "").startswith("http://") for name in ENDPOINTS):
         client["allow_http"] = True
     make: Any = from_url
     try:

@@ -177,7 +177,7 @@ class Store:
             try:
                 with self._errors(prefix):
                     faults.point("store.list")
-                    for found in self._files.list(prefix):
+                    for found in self._files.list(prefix, last):
                         if last and found[0] <= last:
                             continue
                         last, attempt = found[0], 1
@@ -225,7 +225,10 @@ class Store:
 
 
 class Files(Protocol):
-    """What a kind of store must do. Ranges have a size; reads may come out short where the file ends."""
+    """What a kind of store must do. Ranges have a size; reads may come out short where the file ends.
+
+    list may leave out paths up to `after`.
+    """
 
     def read(self, path: str) -> bytes: ...
     def read_ranges(self, path: str, ranges: Sequence[tuple[int, int]]) -> builtins.list[bytes]: ...
@@ -233,7 +236,7 @@ class Files(Protocol):
     def put(self, path: str, data: bytes | Path) -> None: ...
     def create(self, path: str, data: bytes | Path) -> bool: ...
     def delete(self, path: str) -> None: ...
-    def list(self, prefix: str) -> Iterator[Found]: ...
+    def list(self, prefix: str, after: str = "") -> Iterator[Found]: ...
     def sweep(self, prefix: str) -> int: ...
 
 

@@ -1,5 +1,6 @@
 """Folders: any name, no link out, nothing half written, and what the system refuses."""
 
+import errno
 import os
 import signal
 import socket
@@ -300,3 +301,25 @@ def test_of_many_processes_one_creates(tmp_path):
         worker.stdin.flush()
     won = sorted(int(n) for worker in workers for n in worker.communicate()[0].split())
     assert won == list(range(40)), "each receipt was made by exactly one"
+
+
+def test_a_file_system_without_hard_links_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    def link(*names, **folders):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(RunError, match=f"{tmp_path} is on a file system without hard links.*give a folder on another"):
+        Store(str(tmp_path)).create("a", b"1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_whose_reply_a_network_lost_was_ours(tmp_path, monkeypatch):
+    real = os.link
+
+    def link(*names, **folders):
+        real(*names, **folders)
+        raise FileExistsError(errno.EEXIST, "File exists")  # what the repeated request is told
+
+    monkeypatch.setattr(os, "link", link)
+    assert Store(str(tmp_path)).create("a", b"1")
+    assert Store(str(tmp_path)).read("a") == b"1"
