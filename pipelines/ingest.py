@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from manifests.document import canonical_json, uid_of
+from manifests.errors import RunError
 from manifests.parquet import TableWriter
 from manifests.store import Store
 from manifests.tar import TarWriter
@@ -204,7 +205,10 @@ def raw_documents(table: pa.Table, first_row: int = 0) -> Iterator[RawDocument]:
 
 
 def read_media(run: RunFolder, locations: Iterable[tuple[Any, ...]]) -> dict[str, bytes]:
-    """sha256 -> bytes for each location, reading each file's ranges together."""
+    """sha256 -> bytes for each location, reading each file's ranges together.
+
+    RunError where an input that was read in place, and is needed again, is gone.
+    """
     by_path: dict[str, dict[str, tuple[int, int]]] = {}
     for sha256, path, offset, size in locations:
         by_path.setdefault(path, {})[sha256] = (offset, size)
@@ -214,5 +218,13 @@ def read_media(run: RunFolder, locations: Iterable[tuple[Any, ...]]) -> dict[str
             store, name = run.input_store, path.removeprefix(INPUT)
         else:
             store, name = run.home(Ingest.name), path
-        out.update(zip(wanted, store.read_ranges(name, list(wanted.values())), strict=True))
+        try:
+            out.update(zip(wanted, store.read_ranges(name, list(wanted.values())), strict=True))
+        except FileNotFoundError:
+            if not path.startswith(INPUT):
+                raise
+            raise RunError(
+                f"{store.uri}/{name} is gone, and its pictures were left in it: bring it back, "
+                "or run again from the raw input with --ingest copy"
+            ) from None
     return out
