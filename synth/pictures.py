@@ -26,6 +26,7 @@ COLOURS: dict[str, Colour] = {
     "white": (245, 245, 240),
     "black": (25, 25, 30),
 }
+LIGHT = ("orange", "yellow", "turquoise", "pink", "white")
 SKIES = {
     "a clear morning sky": ((150, 200, 245), (235, 240, 250)),
     "an evening sky": ((60, 50, 110), (245, 150, 90)),
@@ -160,8 +161,10 @@ def sign(rng: random.Random, width: int, height: int) -> Drawn:
 
 
 def sky(rng: random.Random, width: int, height: int) -> Drawn:
-    """A smooth blend of two colours, as of a sky, with a few birds."""
-    top, bottom = rng.sample(list(COLOURS), 2)
+    """A smooth blend of a light and a dark colour, as of a sky, with a few birds."""
+    top, bottom = rng.choice(LIGHT), rng.choice([name for name in COLOURS if name not in LIGHT])
+    if rng.random() < 0.5:
+        top, bottom = bottom, top
     picture = shade(COLOURS[top], COLOURS[bottom], width, height)
     draw = ImageDraw.Draw(picture)
     birds = rng.randint(2, 7)
