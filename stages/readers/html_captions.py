@@ -91,9 +91,7 @@ def enclosing(element: LexborNode) -> Iterator[tuple[str, str]]:
         if caption is not None:
             yield "figcaption", text_of(caption)
     elif tag == "table":
-        first = element.child
-        while first is not None and not first.is_element_node:
-            first = first.next
+        first = next(element.iter(), None)
         if first is not None and first.tag == "caption":
             yield "table_caption", text_of(first)
     elif classes & FIGURE_CLASSES:
@@ -163,13 +161,18 @@ def class_names(node: LexborNode) -> set[str]:
 
 def next_element(node: LexborNode) -> LexborNode | None:
     found = node.next
-    while found is not None and not found.is_element_node:
+    while found is not None and not is_element(found):
         found = found.next
     return found
 
 
 def previous_element(node: LexborNode) -> LexborNode | None:
     found = node.prev
-    while found is not None and not found.is_element_node:
+    while found is not None and not is_element(found):
         found = found.prev
     return found
+
+
+def is_element(node: LexborNode) -> bool:
+    """Not text and not a comment: their names begin with a sign."""
+    return (node.tag or "-")[0].isalpha()
