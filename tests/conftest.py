@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+os.environ.setdefault("WINNOW_FSYNC", "0")  # tests kill processes, not machines: nobody need wait for the disk
+
 # A shared machine is slow at times: how long an example takes is no property of the code.
 settings.register_profile("winnow", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("winnow")
