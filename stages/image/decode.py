@@ -72,6 +72,7 @@ TRANSPOSE = {
 }
 TURNED = range(5, 9)  # orientations that swap width and height
 CONVERTED = {"CMYK": "cmyk", "YCbCr": "ycbcr", "LAB": "lab"}
+NEEDED = {"JPEG": b"\xff\xd9", "AVIF": b"mdat"}  # where these bytes are nowhere, the file was cut before them
 ADDRESS = re.compile(r"<[^>]* at 0x[0-9a-f]+>")
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -97,10 +98,11 @@ def decode(data: bytes, max_pixels: int, side: int = THUMBNAIL) -> bytes:
 
 def broken(form: str, data: bytes, error: Exception) -> RecordError:
     """Why Pillow could not decode it."""
-    message = ADDRESS.sub("the file", f"{form}: {str(error) or type(error).__name__}")
+    spoken = isinstance(error, OSError | SyntaxError | ValueError) and str(error)
+    message = ADDRESS.sub("the file", f"{form}: {spoken or repr(error)}")
     if "Decompressed data too large" in message or "too much memory" in message.lower():
         return RecordError("DecompressionBomb", message)
-    no_end = form == "JPEG" and b"\xff\xd9" not in data
+    no_end = form in NEEDED and NEEDED[form] not in data
     if no_end or "truncated" in message.lower() or isinstance(error, EOFError):
         return RecordError("Truncated", message)
     return RecordError("Corrupt", message)
@@ -179,7 +181,8 @@ def deep(form: str, data: bytes) -> bool:
 
 def thumbnail(image: Image.Image, policy: list[str], side: int) -> Image.Image:
     """RGB, at most `side` pixels a side, every pixel an average over its area; transparent ones weigh nothing."""
-    image = eight_bits(image, policy)
+    if image.mode.startswith(("I", "F")):
+        return eight_bits(image, policy, side).convert("RGB")
     if image.mode == "P":
         return reduced(from_palette(image, policy), side)
     translucent = with_alpha(image)
@@ -236,13 +239,10 @@ def with_alpha(image: Image.Image) -> Image.Image | None:
     return None
 
 
-def eight_bits(image: Image.Image, policy: list[str]) -> Image.Image:
-    """Deeper pixels brought to 8 bits a channel; others as they are."""
-    if not image.mode.startswith(("I", "F")):
-        return image
+def eight_bits(image: Image.Image, policy: list[str], side: int) -> Image.Image:
+    """Integers and floats as a small picture of 8 bits. Reduced first: a large one would need room for copies."""
     image.info.pop("transparency", None)  # a grey value that Pillow does not look up in deep pixels
-    if image.mode.startswith("I;16"):
-        image = image.convert("I")
+    image = reduced(image.convert("I") if image.mode.startswith("I;16") else image, side)
     extrema: Any = image.getextrema()
     low, high = (float(value) for value in extrema)
     if not (math.isfinite(low) and math.isfinite(high)):

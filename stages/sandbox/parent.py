@@ -34,7 +34,6 @@ from stages.sandbox.board import COMMAND, FAILED, OUT_OF_MEMORY, READY, Board
 log = logging.getLogger("winnow")
 
 START_SECONDS = 60.0  # for the child to import its target
-IDLE_DEATHS = 3  # in a row with no record in hand, before the run stops
 # The child needs no credentials: it gets these variables only.
 ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR")
 
@@ -60,13 +59,17 @@ class Limits:
     open_files: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Death:
-    """How a child died on a record. certain: of the record's own doing, so that trying again would tell nothing."""
+    """How a child died. certain: of the record's own doing, so that trying again would tell nothing.
+
+    record: the one of the chunk that it was on, as far as the flight recorder can be believed; -1: on none.
+    """
 
     reason: str
     message: str
     certain: bool = False
+    record: int = -1
 
     def error(self) -> RecordError:
         return RecordError(self.reason, self.message)
@@ -86,13 +89,13 @@ class Sandbox:
     def __init__(self, target: str, options: Mapping[str, Any] | None = None, limits: Limits | None = None):
         self.target, self.options, self.limits = target, dict(options or {}), limits or Limits()
         self.starts = 0  # children started so far
+        self.records = 0  # results given so far
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._board: Board | None = None
         self._errors: IO[bytes] | None = None  # what the child says on its standard error
         self._commands = self._answers = self._life = -1  # our ends of the pipes
         self._served = 0  # records, by this child
-        self._guilty = -1  # the record that the last child was on when it died
         _LIVE.add(self)
 
     def __enter__(self) -> "Sandbox":
@@ -110,7 +113,9 @@ class Sandbox:
         """One reply or RecordError for each payload, in order. Raises RunError where the child cannot run at all."""
         with self._lock:
             try:
-                return [result for chunk in self._chunks(payloads) for result in self._chunk(chunk)]
+                results = [result for chunk in self._chunks(payloads) for result in self._chunk(chunk)]
+                self.records += len(results)
+                return results
             except BaseException:
                 self._stop(kill=True)  # an interrupt came in mid-chunk: what the child does now is of no use
                 raise
@@ -137,7 +142,6 @@ class Sandbox:
 
     def _chunk(self, payloads: list[bytes]) -> list[bytes | RecordError]:
         results: list[bytes | RecordError] = []
-        idle_deaths = 0
         while len(results) < len(payloads):
             rest = payloads[len(results) :]
             if len(rest[0]) > self.limits.memory_bytes:  # in one chunk such a record is alone
@@ -148,43 +152,44 @@ class Sandbox:
             results += done
             if death is None:
                 continue
-            if len(done) == len(rest) or self._guilty < 0:
-                idle_deaths += 1
-                if idle_deaths == IDLE_DEATHS:
-                    raise RunError(f"the sandbox of {self.target} dies with no record in hand: {death.message}")
-                continue
-            idle_deaths = 0
-            results.append(self._again(rest[len(done)], death))
+            if death.record == len(done) < len(rest):
+                results.append(self._again(rest[len(done)], death))
+            else:  # it died between records, or wrote over the recorder
+                results += [self._alone(payload) for payload in rest[len(done) :]]
         return results
+
+    def _alone(self, payload: bytes) -> bytes | RecordError:
+        done, death = self._send([payload])
+        return done[0] if death is None else self._again(payload, death)
 
     def _again(self, payload: bytes, death: Death) -> bytes | RecordError:
         """The verdict on the record that the child died on."""
         if death.certain:
             return death.error()
         done, second = self._send([payload])
-        return done[0] if done else (second or death).error()
+        return done[0] if second is None else second.error()
 
     def _send(self, payloads: list[bytes]) -> tuple[list[bytes | RecordError], Death | None]:
-        """Runs one chunk; (the results of the first records, how the child died on the next one or None)."""
+        """Runs one chunk; (results of the records before the first without one, how the child died or None)."""
         self._start()
         assert self._board is not None
         limits = self.limits
         least = limits.chunk_bytes + limits.chunk_records * limits.reply_bytes
         self._board.write_inputs(payloads, limits.reply_bytes, least)
-        death = None
         try:
             os.write(self._commands, COMMAND.pack(len(payloads), self._board.size))
             death = self._wait()
         except BrokenPipeError:
             death = self._died()
-        self._guilty, _ = self._board.current()
-        whole = len(payloads) if death is None else max(0, min(self._guilty, len(payloads)))
+        whole = len(payloads)
+        if death is not None:
+            death.record, _ = self._board.current()
+            whole = death.record if 0 <= death.record < whole else 0
         results: list[bytes | RecordError] = []
         try:
             results.extend(result_of(*self._board.reply(number)) for number in range(whole))
-        except ValueError:  # the record after the last good reply wrote where it should not
+        except ValueError:
             self._stop(kill=True)
-            self._guilty = len(results)
             death = Death("DecoderCrashed", "it left memory behind that makes no sense")
         self._served += len(results)
         if self._process is not None and self._served >= limits.recycle:
@@ -195,16 +200,20 @@ class Sandbox:
         """Until the child has finished the chunk, died, or spent too long on one record."""
         assert self._board is not None
         began = time.monotonic()
-        poller = select.poll()
-        poller.register(self._answers, select.POLLIN)
         while True:
             _, started = self._board.current()
             left = max(began, started) + self.limits.wall_seconds - time.monotonic()
             if left <= 0:
                 self._stop(kill=True)
                 return Death("DecoderTimeout", f"no result after {self.limits.wall_seconds:g} seconds")
-            if poller.poll(left * 1000 + 1):
+            if self._answered(left):
                 return None if os.read(self._answers, 1) else self._died()
+
+    def _answered(self, seconds: float) -> bool:
+        """Whether the child says something, or dies, within this time."""
+        poller = select.poll()
+        poller.register(self._answers, select.POLLIN)
+        return bool(poller.poll(seconds * 1000 + 1))
 
     def _died(self) -> Death:
         """Reaps a child that ended by itself and says how."""
@@ -252,8 +261,7 @@ class Sandbox:
                 os.close(fd)
         self.starts += 1
         self._served = 0
-        ready, _, _ = select.select([self._answers], [], [], START_SECONDS)
-        if not ready or os.read(self._answers, 1) != READY:
+        if not self._answered(START_SECONDS) or os.read(self._answers, 1) != READY:
             self._errors.seek(0)
             lines = self._errors.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
             self._stop(kill=True)

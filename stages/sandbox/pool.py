@@ -1,6 +1,7 @@
 """Sandboxes kept alive between uses: a task borrows one, and the next task of this process finds it warm."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 from stages.sandbox.parent import Limits, Sandbox
 
 _LOCK = threading.Lock()
+os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
 _IDLE: dict[tuple[str, str, Limits], list[Sandbox]] = {}
 _FINALIZER: list[Finalize] = []
 
