@@ -228,7 +228,8 @@ class LocalFiles:
             except FileNotFoundError:
                 if isinstance(data, Path) and not data.exists():
                     raise
-                os.makedirs(os.path.join(self.root, folder), exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # somebody removes what this makes
+                    os.makedirs(os.path.join(self.root, folder), exist_ok=True)
         raise OSError(errno.ENOENT, "its folder is removed again and again", f"{self.root}/{path}")
 
 
