@@ -49,7 +49,8 @@ class Reader(Protocol):
     """A dataclass whose fields are its settings: `source` (name) and `licence` (or None) at least.
 
     plan: the tasks, JSON-able dicts, the same for the same input whatever the engine or worker count; lazily, in a
-    stable (sorted) order. Each task should hold about 1,000 documents or 64 MB. It sees only listings, not contents.
+    stable (sorted) order. Each task should hold about 1,000 documents or 64 MB. It sees listings, and of contents no
+    more than a table's footer or the first line of a captions file.
     It raises RunError for an empty or unsuitable input, with the remedy.
     read: the documents of one task, in a stable order. It raises TransientError or OSError only for the whole task;
     what is wrong with one item is an Unreadable.

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from manifests.document import Document, Media, Segment, Source, uid_of
 from manifests.errors import RecordError
@@ -119,7 +119,7 @@ def captions_from(
     texts = dict.fromkeys(checked(item, where) for item in (value if isinstance(value, list) else [value]))
     if not texts:
         raise RecordError("NoCaption", f"{where} is an empty list")
-    others = {name: other.strip() for name, other in alternatives.items() if isinstance(other, str) and other.strip()}
+    others = {name: other.strip() for name, other in alternatives.items() if is_text(other)}
     facts = CaptionFacts(chosen, {name: other for name, other in others.items() if other not in texts})
     return [Caption(text, facts, url, licence) for text in texts]
 
@@ -132,4 +132,15 @@ def public_url(text: str | None) -> str | None:
 def first_text(record: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     """The first of the named fields that holds text."""
     found = (record.get(name) for name in names)
-    return next((value.strip() for value in found if isinstance(value, str) and value.strip()), None)
+    return next((value.strip() for value in found if is_text(value)), None)
+
+
+def is_text(value: Any) -> TypeGuard[str]:
+    """Whether it is text that is not blank and that UTF-8 can write: JSON can hold half of a surrogate pair."""
+    if not isinstance(value, str) or not value.strip():
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

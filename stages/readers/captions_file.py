@@ -17,11 +17,11 @@ from manifests.document import Source
 from manifests.errors import RecordError
 from manifests.store import Store
 from stages.readers.base import Candidate, Unreadable
-from stages.readers.captions import captions_of, first_text, numbered, pair, parse_json
+from stages.readers.captions import captions_of, numbered, pair, parse_json
 from stages.readers.media import PictureFiles, join_below_root
 
 PICTURE_FIELDS = ("file_name", "filename", "file", "image", "image_path", "path")
-LINE_BYTES = 200  # usual for one line
+LINE_BYTES = 100  # of a line, short rather than usual: a part of long lines is small, one of short lines not too large
 CHUNK_BYTES = 256 * 1024
 MAX_LINE_BYTES = 16 * 1024 * 1024
 LOOK_BACK_BYTES = 64 * 1024  # in which the line before a part is looked for
@@ -126,4 +126,5 @@ def parse_line(start: int, data: bytes) -> Line:
         record = parse_json(data, f"the line at byte {start}")
     except RecordError as error:
         return Line(start, data, None, error, None)
-    return Line(start, data, record, None, first_text(record, PICTURE_FIELDS))
+    named = (record.get(name) for name in PICTURE_FIELDS)
+    return Line(start, data, record, None, next((name for name in named if isinstance(name, str) and name), None))

@@ -15,7 +15,7 @@ from manifests.errors import RecordError, RunError
 from manifests.store import Store
 from manifests.tar import Member, Tar, safe_name
 from stages.readers.base import Candidate, Range, Unreadable, in_tasks
-from stages.readers.captions import Caption, caption_text, captions_of, numbered, pair, parse_json
+from stages.readers.captions import Caption, caption_text, captions_of, is_text, numbered, pair, parse_json
 from stages.readers.media import MAX_BYTES, MAX_CAPTION_BYTES, PICTURE_EXTENSIONS, extension_of
 
 PACKED = (".tgz", ".tar.gz", ".tar.zst", ".tar.bz2", ".tar.xz", ".tar.lz4")
@@ -101,7 +101,7 @@ class WebDatasetReader:
             yield Unreadable(sample.key, locator, error.reason, error.message)
             return
         _, media, place = sample.picture
-        if isinstance(record.get("uid"), str):
+        if is_text(record.get("uid")):
             locator["uid"] = record["uid"]
         for number, caption in enumerate(captions, 1):
             key = numbered(sample.key, number)

@@ -61,6 +61,13 @@ def test_a_text_file_counts_before_the_json_beside_it(read):
     assert (document.source.uri, document.source.licence) == (None, "MIT")
 
 
+def test_what_utf8_cannot_write_is_left_out_of_a_document(read):
+    record = '{"caption": "Two cats", "alt": "\\ud800", "licence": "\\udc00 MIT", "url": "https://e.org/\\ud800"}'
+    document = read({"a.png": None, "a.json": record}).documents[0]
+    assert (document.source.uri, document.source.licence) == (None, None)
+    assert document.facts["caption"]["alternatives"] == {}
+
+
 def test_sidecars_may_be_named_after_the_whole_file(read):
     found = read({"a.jpg": None, "a.jpg.txt": "The jpg", "a.png": None, "a.png.json": '{"caption": "The png"}'})
     assert found.captions == ["The jpg", "The png"]
@@ -157,6 +164,7 @@ def test_further_captions_of_a_picture_add_their_number_to_its_key(read):
         ('{"image": "no.jpg", "caption": "x"}', "MissingFile"),
         ('{"image": "d", "caption": "x"}', "MissingFile"),
         ('{"image": "a\\u0000.jpg", "caption": "x"}', "MissingFile"),
+        ('{"image": "\\ud800.jpg", "caption": "x"}', "MissingFile"),
         ('{"image": "a.jpg"}', "NoCaption"),
         ('{"image": "a.jpg", "caption": null}', "NoCaption"),
         ('{"caption": "x"}', "NoPicture"),
