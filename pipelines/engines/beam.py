@@ -110,12 +110,16 @@ def check_reachable(options: PipelineOptions, run: RunFolder) -> None:
 
 
 class RunPhase(beam.PTransform):
-    """One phase, whole: takes the signal that it may start and gives the signal that it has committed."""
+    """One phase, whole: takes the signal that it may start and gives the signal that it has committed.
 
-    def __init__(self, phase: AnyPhase, run: RunFolder):
+    strict: where no driver will judge, as in somebody else's job, a phase that cannot commit raises.
+    """
+
+    def __init__(self, phase: AnyPhase, run: RunFolder, strict: bool = False):
         super().__init__()
         self._step = (phase, run)
         self._exchange = is_exchange(phase)
+        self._commit = StrictCommit if strict else Commit
 
     def expand(self, signal: PCollection) -> PCollection:
         done = self._folds(signal) if self._exchange else self._tasks(signal)
@@ -124,7 +128,7 @@ class RunPhase(beam.PTransform):
             (planned, done)
             | "ended" >> beam.Flatten()
             | "barrier" >> beam.CombinePerKey(total)
-            | "commit" >> beam.ParDo(Commit(*self._step)).with_output_types(bytes)
+            | "commit" >> beam.ParDo(self._commit(*self._step)).with_output_types(bytes)
         )
 
     def _tasks(self, signal: PCollection) -> PCollection:
@@ -159,6 +163,8 @@ def total(counts: Iterable[int]) -> int:
 class Step(beam.DoFn):
     """What every step of a phase holds: small settings only. Stores and models are opened where it runs."""
 
+    heeds_notes = True
+
     def __init__(self, phase: AnyPhase, run: RunFolder):
         super().__init__()
         self.phase: Any = phase
@@ -166,7 +172,7 @@ class Step(beam.DoFn):
 
     def process(self, element: Any) -> Iterable[Any]:
         """`outcomes` of the element. After an error none, and none of the elements still to come: the run is over."""
-        if self.run.store.size(note_path(self.phase, self.run)) is not None:
+        if self.heeds_notes and self.run.store.size(note_path(self.phase, self.run)) is not None:
             yield from self.lost(element)
             return
         try:
@@ -191,7 +197,12 @@ class Step(beam.DoFn):
 
 
 class Plan(Step):
-    """Writes the plan; gives the tasks without a receipt, or all tasks and the buckets without a receipt."""
+    """Writes the plan; gives the tasks without a receipt, or all tasks and the buckets without a receipt.
+
+    Earlier failures and notes are forgotten here.
+    """
+
+    heeds_notes = False
 
     def outcomes(self, element: Any) -> Iterator[Any]:
         header = commit.write_plan(self.phase, self.run)
@@ -251,6 +262,18 @@ class Commit(Step):
             log.info("%s", failed)  # no signal: the driver finds the same
             return
         yield b""
+
+
+class StrictCommit(Commit):
+    """Raises what the driver would have raised."""
+
+    def outcomes(self, element: Any) -> Iterator[bytes]:
+        commit.commit(self.phase, self.run)
+        yield b""
+
+    def lost(self, element: Any) -> Iterable[Any]:
+        raise_noted(self.phase, self.run)
+        return ()
 
 
 def judge(phases: Sequence[AnyPhase], run: RunFolder, error: BaseException | None) -> None:
