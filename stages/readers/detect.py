@@ -1,5 +1,6 @@
 """Which reader suits an input: named by `--format`, or told from the names in its listing."""
 
+import dataclasses
 from collections import Counter
 from typing import Any
 
@@ -27,20 +28,30 @@ def make_reader(
     if format == "folder":
         from stages.readers.folder import FolderReader
 
-        return FolderReader(**settings)
+        return made(FolderReader, settings)
     if format == "webdataset":
         from stages.readers.webdataset import WebDatasetReader
 
-        return WebDatasetReader(**settings)
+        return made(WebDatasetReader, settings)
     if format == "parquet":
         from stages.readers.parquet import ParquetReader
 
-        return ParquetReader(media_root=media_root, **settings)
+        return made(ParquetReader, {**settings, "media_root": media_root})
     if format == "html":
         from stages.readers.html import HtmlReader
 
-        return HtmlReader(**settings)
+        return made(HtmlReader, settings)
     raise RunError(f"format {format!r} is unknown; allowed: auto, {', '.join(FORMATS)}")
+
+
+def made(reader: Any, settings: dict[str, Any]) -> Reader:
+    """The reader with these settings. RunError for one that it does not have."""
+    known = [field.name for field in dataclasses.fields(reader)]
+    for name in settings:
+        if name not in known:
+            raise RunError(f"the {reader.name} reader has no setting {name!r}; it has: {', '.join(known)}")
+    result: Reader = reader(**settings)
+    return result
 
 
 def detect(store: Store) -> str:

@@ -60,6 +60,10 @@ def test_a_setting_that_the_reader_does_not_have_is_refused(files):
         make_reader("folder", "/nowhere", source="photos", media_root="/media")
     with pytest.raises(RunError, match="format 'folders' is unknown; allowed: auto, folder"):
         make_reader("folders", "/nowhere", source="photos")
+    with pytest.raises(RunError, match="the html reader has no setting 'caption_column'; it has: source, licence"):
+        make_reader("html", "/nowhere", source="photos", caption_column="TEXT")
+    reader = make_reader("parquet", "/nowhere", "photos", caption_column="TEXT")
+    assert "caption_column='TEXT'" in repr(reader)
 
 
 def test_tasks_keep_to_both_limits_but_for_one_item_above_them():
