@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 760, 236
 LEFT, RIGHT, TOP, BOTTOM = 58, 18, 40, 36
 SERIES = ("kept", "elsewhere", "fails")  # kept; passes this rule but falls to another; fails this rule
 SERIES_WORDS = ("kept", "pass here, dropped by another rule", "fail")
+LEAST_PERCENT = 0.3  # width of a part of a line that is not empty
 LEAST = 1.6  # height in pixels of a box that is not empty
 BREAK = 2.5  # a few bars this many times higher than all the others are broken off, with their count written on them
 BROKEN = 3
@@ -198,30 +199,40 @@ def _zone(axis: Axis, cut: Cut) -> Box:
     return Box(left, TOP, round(max(0.0, right - left), 2), HEIGHT - TOP - BOTTOM, "zone")
 
 
+Part = tuple[str, float, float]  # of a horizontal bar: class of the drawing, start and length in percent
+
+
+def parts(counts: Sequence[tuple[str, int]], longest: int) -> list[Part]:
+    """Counts of (class, count) side by side, as parts of a bar in which `longest` is the whole."""
+    at, out = 0.0, []
+    for kind, count in counts:
+        if count:
+            length = 100 * count / max(longest, 1)
+            shown = max(round(length, 3), LEAST_PERCENT)
+            out.append((kind, min(round(at, 3), round(100 - shown, 3)), shown))
+            at += length
+    return out
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One horizontal bar with its label: parts as (kind, start, length) in per mille of the longest."""
+    """One horizontal bar with its label. title: its counts in words. share: of all, in percent."""
 
     label: str
     total: int
-    parts: Sequence[tuple[str, float, float]]
+    parts: Sequence[Part]
     title: str
     share: str = ""
     mark: str = ""
 
 
 def lines(rows: Sequence[tuple[str, Sequence[tuple[str, str, int]], str]], whole: int) -> list[Line]:
-    """rows: (label, [(kind, words, count)], mark). whole: what the shares are of. Bars are relative to the longest."""
-    longest = max((sum(count for _, _, count in parts) for _, parts, _ in rows), default=0) or 1
+    """rows: (label, [(class, words, count)], mark). whole: what the shares are of. Bars are relative to the longest."""
+    longest = max((sum(count for _, _, count in made) for _, made, _ in rows), default=0)
     out = []
-    for label, parts, mark in rows:
-        at, made = 0.0, []
-        for kind, _, count in parts:
-            length = round(1000 * count / longest, 2)
-            if count:
-                made.append((kind, round(at, 2), max(length, 1.5)))
-                at += length
-        total = sum(count for _, _, count in parts)
-        title = ", ".join(f"{count:,} {words}" for _, words, count in parts if count)
-        out.append(Line(label, total, made, title, share(total, whole), mark))
+    for label, made, mark in rows:
+        total = sum(count for _, _, count in made)
+        title = ", ".join(f"{count:,} {words}" for _, words, count in made if count)
+        drawn = parts([(kind, count) for kind, _, count in made], longest)
+        out.append(Line(label, total, drawn, title, share(total, whole), mark))
     return out

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -101,8 +102,8 @@ def find(table: Ledger, digits: str, where: str) -> list[Row]:
 
 
 def matches(columns: pa.Table, number: int, digits: str) -> Iterator[Row]:
-    found = pc.indices_nonzero(pc.starts_with(columns["uid"], digits)).to_pylist()
-    return (row_at(columns, number, at) for at in found)
+    begins = np.asarray(pc.starts_with(columns["uid"], digits), bool)
+    return (row_at(columns, number, int(at)) for at in np.flatnonzero(begins))
 
 
 def neighbours(columns: pa.Table, number: int, digits: str) -> Iterator[Row]:

@@ -68,7 +68,7 @@ def axis_for(low: float, high: float, whole: bool, cuts: Sequence[Cut]) -> Axis:
         width = max(abs(first) * 0.05, 0.5)
         first, last = first - (width if scale == "linear" else 0), last + width
     wanted = [cut.edge(whole) for cut in cuts]
-    first, last = widened(first, last, wanted, scale, off)
+    first, last = widened(first, last, wanted, scale, off, least=1.0 if whole and scale == "linear" else 0.0)
     inner = [edge for edge in wanted if first < edge < last]
     if whole and scale == "linear" and last - first <= 2 * BINS:
         edges = np.arange(first, last + 0.5)
@@ -91,18 +91,21 @@ def is_wide(low: float, high: float, cuts: Sequence[Cut]) -> bool:
     return high / low >= WIDE if low >= 1 else high >= WIDE_FROM_ZERO
 
 
-def widened(first: float, last: float, cuts: Sequence[float], scale: Scale, off: float) -> tuple[float, float]:
-    """The range with the cuts that are near enough, and a little room beyond them."""
+def widened(
+    first: float, last: float, cuts: Sequence[float], scale: Scale, off: float, least: float
+) -> tuple[float, float]:
+    """The range with the cuts that are near enough, and a little room beyond them, at least `least`."""
     a, b = spread(first, scale, off), spread(last, scale, off)
     span = b - a
+    room = max(0.04 * span, least)
     for cut in cuts:
         if scale == "log" and cut + off <= 0:
             continue
         at = spread(cut, scale, off)
         if a - NEAR * span <= at <= a:
-            first = min(first, unspread(at - 0.04 * span, scale, off))
+            first = min(first, unspread(at - room, scale, off))
         if b <= at <= b + NEAR * span:
-            last = max(last, unspread(at + 0.04 * span, scale, off))
+            last = max(last, unspread(at + room, scale, off))
     return first, last
 
 

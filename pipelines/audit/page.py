@@ -21,7 +21,7 @@ from pipelines.audit import charts, text
 from pipelines.audit.charts import Chart, Line
 from pipelines.audit.clusters import ClusterStudy
 from pipelines.audit.findings import Findings
-from pipelines.audit.funnel import Funnel, Step
+from pipelines.audit.funnel import Step
 from pipelines.audit.gallery import Album, Tiles
 from pipelines.audit.studies import VALUES, Study
 from pipelines.audit.tallies import Tally
@@ -74,9 +74,11 @@ class Page:
     fingerprint: str
     findings: Findings
     problems: Sequence[str]
-    steps: Sequence[tuple[Step, str]]
+    steps: Sequence[tuple[Step, str, Sequence[charts.Part]]]
     rules: Sequence[RuleView]
-    outcomes: Sequence[tuple[str, float, float]]
+    outcomes: Sequence[charts.Part]
+    judged: Sequence[charts.Part]
+    kept: Sequence[charts.Part]
     kinds: Sequence[Kind]
     album: Album
     pictures: int
@@ -99,9 +101,11 @@ def page_of(recipe: Recipe, findings: Findings, album: Album, work: Throughput) 
         fingerprint=str(manifest.recipe.get("fingerprint", recipe.fingerprint())),
         findings=findings,
         problems=funnel.problems(manifest.totals),
-        steps=[(step, anchors.get(step.rule.name, "")) for step in steps],
+        steps=[(step, anchors.get(step.rule.name, ""), step_parts(step, funnel.judged)) for step in steps],
         rules=views,
-        outcomes=outcome_parts(funnel),
+        outcomes=charts.parts([(kind, funnel.outcomes[outcome]) for kind, outcome in OUTCOMES], funnel.rows),
+        judged=charts.parts([("kept", funnel.judged)], funnel.judged),
+        kept=charts.parts([("kept", funnel.outcomes["kept"])], funnel.judged),
         kinds=[kind_view(*kind) for kind in findings.kinds if set(kind[2].total) - {""} or kind[2].missing],
         album=album,
         pictures=sum(1 for tile in album.all_tiles() if tile.uri),
@@ -124,7 +128,7 @@ def rule_view(recipe: Recipe, findings: Findings, album: Album, step: Step) -> R
         "step": step,
         "anchor": f"rule-{step.place}",
         "unit": "" if about is None else about.unit,
-        "about": "" if about is None else about.description,
+        "about": "" if about is None else sentence(about.description),
         "bounds": bounds_text(rule, "" if about is None else about.unit),
     }
     tiles = album.by_rule.get(rule.name, [])
@@ -134,6 +138,11 @@ def rule_view(recipe: Recipe, findings: Findings, album: Album, step: Step) -> R
     if rule.name not in findings.studies:
         return None
     return RuleView(**base, **bounds_view(findings.studies[rule.name]), galleries=paired(tiles))
+
+
+def sentence(words: str) -> str:
+    words = text.harmless(words, 400).rstrip(".")
+    return f"{words[:1].upper()}{words[1:]}." if words else ""
 
 
 def bounds_view(study: Study) -> dict[str, Any]:
@@ -171,10 +180,8 @@ def cluster_lines(study: ClusterStudy) -> dict[str, Any]:
     return {"lines": charts.lines(rows, whole), "lines_title": CLUSTER}
 
 
-def outcome_parts(funnel: Funnel) -> Sequence[tuple[str, float, float]]:
-    """(class, start, length) in per mille of all documents."""
-    parts = [(kind, outcome, funnel.outcomes[outcome]) for kind, outcome in OUTCOMES]
-    return charts.lines([("", parts, "")], funnel.rows)[0].parts
+def step_parts(step: Step, judged: int) -> Sequence[charts.Part]:
+    return charts.parts([("kept", step.left), ("fails", step.dropped)], judged)
 
 
 def paired(tiles: Sequence[Tiles]) -> list[tuple[Tiles, Tiles]]:
@@ -219,7 +226,7 @@ def kind_view(title: str, per: str, tally: Tally) -> Kind:
 def time_lines(work: Sequence[Work]) -> list[Line]:
     rows = []
     for item in work:
-        rate = f"{text.number(round(item.rate))} documents/s" if item.rate else ""
+        rate = f"{text.number(round(item.rate))} /s" if item.rate else ""
         mark = "reused from the earlier run" if item.reused else rate
         rows.append((item.name, [("kept", "ms", round(item.seconds * 1000))], mark))
     return charts.lines(rows, sum(round(item.seconds * 1000) for item in work))

@@ -95,15 +95,13 @@ class DeadLetters:
 
 @dataclass(slots=True)
 class Range:
-    """Smallest and largest finite value of a score, and how many values there are."""
+    """Smallest and largest finite value of a score."""
 
     low: float = math.inf
     high: float = -math.inf
-    values: int = 0
 
     def add(self, column: pa.ChunkedArray) -> None:
         values = floats(column)
-        self.values += int((~np.isnan(values)).sum())
         finite = values[np.isfinite(values)]
         if len(finite):
             self.low = min(self.low, float(finite.min()))
