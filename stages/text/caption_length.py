@@ -10,18 +10,13 @@ import pyarrow as pa
 
 from stages.scorer import Batch, Score
 
-# Han and kana stand a word each, as word processors count them. Thai, Lao, Burmese and Khmer put no spaces between
-# words either; these are four letters long in the mean. Everything else is counted from space to space.
 IDEOGRAPHS = (
     "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 KANA = "\u3041-\u3096\u309d-\u30ff\u31f0-\u31ff\uff66-\uff9f"
-UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"
-LETTERS_A_WORD = 4
-WORD = re.compile(
-    rf"(?P<one>[{IDEOGRAPHS}{KANA}])|(?P<run>[{UNSPACED}]+)|(?:(?![{IDEOGRAPHS}{KANA}{UNSPACED}])[^\W_][\w\u0300-\u036f]*"
-    rf"(?:['’.\-‐‑·/&@](?![{IDEOGRAPHS}{KANA}{UNSPACED}])\w+)*)"
-)
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"  # Thai, Lao, Burmese, Khmer
+LETTERS_A_WORD = 4  # of these scripts, in the mean
+WITHOUT_SPACES = re.compile(f"(?P<one>[{IDEOGRAPHS}{KANA}])|(?P<run>[{UNSPACED}]+)")
 
 
 def characters(text: str) -> int:
@@ -30,17 +25,19 @@ def characters(text: str) -> int:
 
 
 def words(text: str) -> int:
-    """Words of a text in any script; marks that stand alone (an arrow, a dash) are none.
+    """Words of a text in any script: what stands between spaces or long dashes and has a letter or digit in it.
 
-    Parts joined by an apostrophe, hyphen, full stop, slash, `&` or `@` are one word: `can't`, `e-mail`, `3.5`.
+    Han and kana stand for a word each, as word processors count them. Thai, Lao, Burmese and Khmer put no spaces
+    between words either: a word for every four letters begun.
     """
-    if text.isascii() and text.replace(" ", "").isalnum():
-        return len(text.split())
+    text = unicodedata.normalize("NFC", text).replace("\u2014", " ")
+    if WITHOUT_SPACES.search(text) is None:
+        return sum(any(map(str.isalnum, token)) for token in text.split())
     count = 0
-    for match in WORD.finditer(unicodedata.normalize("NFC", text)):
+    for match in WITHOUT_SPACES.finditer(text):
         run = match["run"]
         count += 1 if run is None else -(-len(run) // LETTERS_A_WORD)
-    return count
+    return count + words(WITHOUT_SPACES.sub(" ", text))
 
 
 def alphabetic_share(text: str) -> float | None:
