@@ -175,11 +175,8 @@ def build(value: Any, where: str, sets: Sequence[str] = ()) -> Recipe:
     rules = {name: rule_from(name, spec, scorers, where) for name, spec in ordered.items()}
     for key, setting in flatten(value.get("settings") or {}, where):
         assign(key, setting, rules, stages, where)
-    for item in sets:
-        key, mark, text = item.partition("=")
-        if not mark:
-            raise RunError(f"--set {item}: expected KEY=VALUE, such as image.short_side.min=128")
-        assign(key.strip(), yaml.safe_load(text) if text else None, rules, stages, "--set")
+    for key, setting in assignments("--set", sets, "image.short_side.min=128").items():
+        assign(key, setting, rules, stages, "--set")
     check_rules(rules.values(), where)
     return Recipe(
         name=str(value.get("name", "unnamed")),
@@ -192,6 +189,20 @@ def build(value: Any, where: str, sets: Sequence[str] = ()) -> Recipe:
         limits=stages["limits"],
         user_scorers=user,
     )
+
+
+def assignments(option: str, items: Iterable[str], example: str) -> dict[str, Any]:
+    """KEY=VALUE items of an option, the values as YAML. RunError for one that is not of that form."""
+    out: dict[str, Any] = {}
+    for item in items:
+        key, mark, text = item.partition("=")
+        if not mark:
+            raise RunError(f"{option} {item}: expected KEY=VALUE, such as {example}")
+        try:
+            out[key.strip()] = yaml.safe_load(text) if text else None
+        except yaml.YAMLError:
+            raise RunError(f"{option} {item}: {text!r} is not a value; expected {example}") from None
+    return out
 
 
 def known_base(name: Any, where: str) -> str:

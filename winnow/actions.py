@@ -46,6 +46,7 @@ def do_run(options: Any) -> int:
         source=options.source or last_part(source_uri),
         licence=options.licence,
         media_root=None if options.media_root is None else input_uri(options.media_root),
+        **recipe.assignments("--reader", options.reader, "caption_column=TEXT"),
     )
     plan = run.plan_run(made, reader, source_uri, target, options.limit, options.ingest == "copy")
     return carry_out(plan, options)

@@ -92,6 +92,8 @@ def parser() -> Parser:
         metavar="NAME",
         help=f"what the input is: {', '.join(actions.FORMATS)} (default: auto)",
     )
+    about = "set a field of the reader, such as caption_column of parquet; again for more"
+    run.add_argument("--reader", action="append", default=[], metavar="KEY=VALUE", help=about)
     run.add_argument(
         "--source", metavar="NAME", help="name of the source in every uid (default: the input's last part)"
     )
