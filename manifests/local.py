@@ -228,9 +228,19 @@ class LocalFiles:
             except FileNotFoundError:
                 if isinstance(data, Path) and not data.exists():
                     raise
-                with contextlib.suppress(FileNotFoundError):  # somebody removes what this makes
-                    os.makedirs(os.path.join(self.root, folder), exist_ok=True)
-        raise OSError(errno.ENOENT, "its folder is removed again and again", f"{self.root}/{path}")
+                self._make(folder)
+        raise OSError(errno.EBUSY, "its folder is removed again and again", f"{self.root}/{path}")
+
+    def _make(self, folder: str) -> None:
+        """Makes a folder, unless somebody removes it, or one above it, in the same moment."""
+        full = os.path.join(self.root, folder)
+        try:
+            os.makedirs(full, exist_ok=True)
+        except FileNotFoundError:
+            pass
+        except FileExistsError:
+            if os.path.lexists(full) and not os.path.isdir(full):
+                raise NotADirectoryError(errno.ENOTDIR, "a file or link is where a folder is needed", full) from None
 
 
 def _write_into(directory: int, name: str, data: bytes | Path, publish: Callable[[int, str, str], bool]) -> bool:

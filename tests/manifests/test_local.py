@@ -183,6 +183,15 @@ def test_delete_leaves_no_empty_folders_and_writers_do_not_mind(tmp_path):
     assert list(tmp_path.rglob("*")) == [tmp_path / "root"]
 
 
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    store = Store(str(tmp_path))
+    store.put("a", b"1")
+    (tmp_path / "link").symlink_to("nowhere")
+    for path, culprit in (("a/b", "a"), ("a/b/c", "a"), ("link/b", "link")):
+        with pytest.raises(NotADirectoryError, match=f"{tmp_path}/{culprit}"):
+            store.put(path, b"1")
+
+
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
