@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from manifests import faults
+from manifests import faults, local
 from manifests.errors import RecordError, RunError
 from manifests.store import Store
 
@@ -332,3 +332,18 @@ def test_a_link_whose_reply_a_network_lost_was_ours(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", link)
     assert Store(str(tmp_path)).create("a", b"1")
     assert Store(str(tmp_path)).read("a") == b"1"
+
+
+@pytest.mark.parametrize("operation", ["put", "create"])
+def test_the_disk_has_the_bytes_before_the_name_exists(tmp_path, monkeypatch, operation):
+    """Or a loss of power could leave a receipt whose bytes never reached the disk."""
+    real, named = os.fsync, []
+
+    def fsync(handle):
+        named.append((tmp_path / "a").exists())
+        real(handle)
+
+    monkeypatch.setattr(local, "SETTLES", True)
+    monkeypatch.setattr(os, "fsync", fsync)
+    getattr(Store(str(tmp_path)), operation)("a", b"1")
+    assert named == [False, True], "the file first, then the folder that names it"
