@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.document import Document
+from manifests.errors import RunError
 from manifests.parquet import read_table
 from pipelines.audit.text import whole
 from pipelines.folder import RunFolder
@@ -15,6 +16,7 @@ from pipelines.ingest import Ingest, raw_documents, read_media
 
 Location = tuple[str, str, int, int]  # sha256, path, offset, size
 BYTES_AT_ONCE = 32 << 20  # of pictures read before they are handed on
+GONE = (OSError, RunError)  # a file that is not there any more, its folder or its bucket
 LARGEST = 64 << 20  # a picture of more bytes than this is not fetched to be looked at
 
 
@@ -76,11 +78,11 @@ def read_there(run: RunFolder, group: list[Location]) -> dict[str, bytes]:
     """The bytes of a group; where one file of it cannot be read (an input taken away), of the others."""
     try:
         return read_media(run, group)
-    except OSError:
+    except GONE:
         out: dict[str, bytes] = {}
         for location in group:
             try:
                 out |= read_media(run, [location])
-            except OSError:
+            except GONE:
                 continue
         return out

@@ -106,6 +106,10 @@ class Curator:
             captions.add(caption)
         chosen = sorted([*first, *again][:shown], key=lambda c: (c.late, c.distance, c.uid))
         tiles = [self._tile(place, candidate, contents) for candidate in chosen]
+        rule = self._ledger.rules[place]
+        if isinstance(rule, Bounds) and rule.drop == "segment" and gallery.side == "fails":
+            for tile in tiles:
+                tile.became = f"picture taken out; document {tile.became}"
         return Tiles(gallery.bound, gallery.side, tiles)
 
     def _cluster(self, place: int, cluster: Cluster, contents: Mapping[tuple[int, str], Content]) -> Tiles:

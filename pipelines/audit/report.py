@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from manifests.errors import RunError
 from manifests.rules import Rule
 from pipelines.audit.findings import Findings, find
 from pipelines.audit.gallery import Album, Curator
@@ -22,14 +23,18 @@ SHOWN = (6, 3, 0)  # documents on each side of a cut, fewer where the page would
 def write_report(output_uri: str, path: Path | None = None) -> str:
     """Writes the report of a finished run into its folder, or to `path`, and returns where it is.
 
-    Raises RunError where there is no dataset, or its work folder was cleaned away: galleries need the raw pictures.
+    Raises RunError where there is no dataset, where its work folder was cleaned away (galleries need the raw pictures),
+    and where `path` cannot be written.
     """
     recipe, run = open_run(output_uri)
     html = make_report(recipe, run).encode("utf-8")
     if path is None:
         run.store.put(REPORT, html)
         return f"{output_uri.rstrip('/')}/{REPORT}"
-    path.write_bytes(html)
+    try:
+        path.write_bytes(html)
+    except OSError as error:
+        raise RunError(f"the report cannot be written to {path}: {error.strerror or error}") from None
     return str(path)
 
 

@@ -12,10 +12,13 @@ import pytest
 from PIL import Image
 
 from manifests.errors import RunError
+from pipelines import run
 from pipelines.audit import report
 from pipelines.audit.report import write_report
 from pipelines.audit.thumbnails import Drawn
+from pipelines.engines.local import LocalEngine
 from pipelines.folder import open_store
+from pipelines.progress import Progress
 from pipelines.run import clean
 from tests.pipelines.audit.material import HOSTILE
 
@@ -198,6 +201,22 @@ def test_pictures_that_are_gone_leave_the_page_whole(raw, dataset, tmp_path):
     text = text_of(Path(write_report(str(copy))).read_text(encoding="utf-8"))
     assert "no picture to show" in text
     assert "Every document is accounted for once" in text
+
+
+def test_a_path_that_cannot_be_written_is_named(dataset, tmp_path):
+    with pytest.raises(RunError, match=r"cannot be written to .*/nowhere/report.html: No such file"):
+        write_report(dataset, tmp_path / "nowhere" / "report.html")
+
+
+def test_a_selection_tells_what_it_took_from_the_earlier_run(dataset, tmp_path):
+    plan = run.plan_select(dataset, str(tmp_path / "other"), ["image.short_side.min=198"])
+    run.execute(plan, LocalEngine(1), Progress(quiet=True), "winnow select")
+    page = Path(write_report(str(tmp_path / "other"))).read_text(encoding="utf-8")
+    assert page.count("reused from the earlier run") >= 3
+    section = page[page.index("<code>image.short_side</code></h3>") :].split("</article>")[0]
+    assert "min 198" in section
+    assert re.findall(r'class="value">(\d+)<', section)[:2] == ["197", "196"]
+    assert "data:image/webp" in section
 
 
 def test_where_there_is_no_run_it_says_so(tmp_path):
