@@ -133,7 +133,7 @@ def print_summary(summary: Any, options: Any) -> None:
     dropped, dead = sum(value["dropped"].values()), sum(value["dead"].values())
     print(f"{value['in']:,} documents: {value['kept']:,} kept, {dropped:,} dropped, {dead:,} dead")
     for title in ("dropped", "dead"):
-        for reason, number in value[title].items():
+        for reason, number in sorted(value[title].items(), key=lambda item: -item[1]):
             print(f"  {title:<8} {number:>9,}  {reason}")
     if value["repeated"]:
         print(f"  repeated {value['repeated']:>9,}  (the same document again; not counted above)")
