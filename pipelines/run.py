@@ -261,4 +261,6 @@ def clean(uri: str, dry_run: bool) -> tuple[int, int]:
         raise RunError(f"{uri} is not the output of a run")
     for entry in () if dry_run else sorted(entries, key=lambda e: e.path == OWNER):
         store.delete(entry.path)
+    if not dry_run:
+        store.sweep("work/")  # what killed writers left half written
     return len(entries), sum(entry.size for entry in entries)

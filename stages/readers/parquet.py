@@ -5,7 +5,6 @@ reads some of them, or part of one where the table only names files.
 """
 
 import hashlib
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 
 from manifests.document import Media, Source
 from manifests.errors import RecordError, RunError
+from manifests.parquet import StoreFile
 from manifests.store import Store
 from stages.readers.base import BYTES_A_TASK, DOCUMENTS_A_TASK, Candidate, Unreadable, in_tasks
 from stages.readers.captions import Caption, captions_from, numbered, pair, public_url
@@ -195,36 +195,6 @@ def rows_of(table: pq.ParquetFile, part: Mapping[str, Any], columns: Columns) ->
 def open_table(store: Store, path: str) -> pq.ParquetFile:
     file = pa.PythonFile(StoreFile(store, path), mode="r")
     return pq.ParquetFile(file, pre_buffer=False, buffer_size=READ_BYTES)
-
-
-class StoreFile(io.RawIOBase):
-    """A file of a store as a seekable Python file, read by ranges."""
-
-    def __init__(self, store: Store, path: str):
-        size = store.size(path)
-        if size is None:
-            raise FileNotFoundError(path)
-        self._store, self._path, self._size, self._at = store, path, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        size = max(0, min(len(view), self._size - self._at))
-        view[:size] = self._store.read_range(self._path, self._at, size)
-        self._at += size
-        return size
 
 
 def first_line(error: BaseException) -> str:
