@@ -13,7 +13,8 @@ import numpy as np
 BINS = 44  # about how many bars
 WIDE = 8  # a range from 1 or more up by at least this factor is drawn on a logarithmic axis,
 WIDE_FROM_ZERO = 50  # or from zero up to at least this
-NEAR = 0.3  # a cut farther outside the data than this share of the axis is named beside it, not drawn
+NEAR = 0.3  # a cut farther outside the data than this share of the axis, and
+NEAR_VALUE = 0.1  # than this share of the value there, is named beside the drawing, not drawn
 
 Scale = Literal["linear", "log"]
 
@@ -102,9 +103,9 @@ def widened(
         if scale == "log" and cut + off <= 0:
             continue
         at = spread(cut, scale, off)
-        if a - NEAR * span <= at <= a:
+        if at <= a <= max(at + NEAR * span, at + NEAR_VALUE * abs(a)):
             first = min(first, unspread(at - room, scale, off))
-        if b <= at <= b + NEAR * span:
+        if at >= b >= min(at - NEAR * span, at - NEAR_VALUE * abs(b)):
             last = max(last, unspread(at + room, scale, off))
     return first, last
 

@@ -207,7 +207,8 @@ def bounds_text(rule: Rule, unit: str) -> str:
     if rule.max is not None:
         words.append(f"at most {text.number(rule.max)}")
     one = rule.max == 1 or (rule.max is None and rule.min == 1)
-    bounds = " and ".join(words) + (f" {unit}" if words and unit and not one else "")
+    counted = words and unit.endswith("s") and not one  # pixels and words are counted, a ratio is not
+    bounds = " and ".join(words) + (f" {unit}" if counted else "")
     if rule.allowed is None:
         return bounds
     allowed = "one of " + ", ".join(text.harmless(str(value), 40) for value in rule.allowed[:20])

@@ -103,6 +103,12 @@ def test_a_cut_near_the_data_is_drawn_and_a_far_one_is_named():
     assert (histogram_chart(far).marks, histogram_chart(far).away) == ([], ["max 90 lies outside this axis"])
 
 
+def test_a_single_value_still_shows_the_cut_beside_it():
+    chart = histogram_chart(counted(np.array([211.0]), True, (Cut("min", 200),)))
+    assert [mark.label for mark in chart.marks] == ["min 200 →"]
+    assert chart.away == []
+
+
 @given(cases())
 def test_the_drawing_stays_inside_its_frame(case):
     chart = histogram_chart(counted(*case))
