@@ -85,6 +85,7 @@ def decode(data: bytes, max_pixels: int, side: int = THUMBNAIL) -> bytes:
     """
     form = sniff(data)
     frames = frames_of(form, data)
+    before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = max_pixels // 2  # Pillow refuses twice that in pictures inside pictures (ICO, GIF frames)
     try:
         return picture(data, form, frames, max_pixels, side).to_bytes()
@@ -94,6 +95,8 @@ def decode(data: bytes, max_pixels: int, side: int = THUMBNAIL) -> bytes:
         raise RecordError("DecompressionBomb", str(error)) from None
     except Exception as error:  # Pillow's plugins raise whatever a broken file makes of them
         raise broken(form, data, error) from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def broken(form: str, data: bytes, error: Exception) -> RecordError:

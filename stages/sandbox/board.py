@@ -7,6 +7,7 @@ died is still there. The header says which record the child is on. Nothing is pi
 child, so it needs the standard library only.
 """
 
+import contextlib
 import mmap
 import os
 import struct
@@ -33,6 +34,14 @@ class Entry(NamedTuple):
     status: int
 
 
+def unnamed_file() -> int:
+    """A descriptor of an empty file in memory, or on disk where the system has no such thing (macOS)."""
+    with contextlib.suppress(AttributeError, OSError):
+        return os.memfd_create("sandbox", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
 class Board:
     """A mapped file without a name. `fd` is handed to the child; both sides map it at the size a command states."""
 
@@ -43,10 +52,7 @@ class Board:
 
     @classmethod
     def create(cls) -> "Board":
-        if hasattr(os, "memfd_create"):
-            return cls(os.memfd_create("sandbox", os.MFD_CLOEXEC))
-        with tempfile.TemporaryFile() as file:  # macOS
-            return cls(os.dup(file.fileno()))
+        return cls(unnamed_file())
 
     @property
     def memory(self) -> mmap.mmap:

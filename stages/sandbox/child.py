@@ -8,7 +8,9 @@ What it does not protect against: native code that is taken over by its input st
 descriptors and the memory of this process. Use a container where that matters.
 """
 
+import contextlib
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -33,6 +35,7 @@ def main() -> int:
     prepare_signals()
     module, _, name = settings["target"].partition(":")
     function = getattr(importlib.import_module(module), name)
+    gc.freeze()  # what is imported stays; collections need not look at it
     set_limits(settings["memory_bytes"], settings["open_files"])
     board = Board(board_fd)
     os.write(answers, READY)
@@ -81,8 +84,9 @@ def prepare_signals() -> None:
     for number in (signal.SIGIO, signal.SIGPROF, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    fcntl.fcntl(LIFE, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(LIFE, fcntl.F_SETFL, fcntl.fcntl(LIFE, fcntl.F_GETFL) | os.O_ASYNC)
+    with contextlib.suppress(OSError):  # where pipes cannot signal, it ends with the record it is on
+        fcntl.fcntl(LIFE, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(LIFE, fcntl.F_SETFL, fcntl.fcntl(LIFE, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def set_limits(memory_bytes: int, open_files: bool) -> None:

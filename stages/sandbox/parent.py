@@ -19,17 +19,16 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from manifests.errors import RecordError, RunError
-from stages.sandbox.board import COMMAND, FAILED, OUT_OF_MEMORY, READY, Board
+from stages.sandbox.board import COMMAND, FAILED, OUT_OF_MEMORY, READY, Board, unnamed_file
 
 log = logging.getLogger("winnow")
 
@@ -93,8 +92,8 @@ class Sandbox:
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._board: Board | None = None
-        self._errors: IO[bytes] | None = None  # what the child says on its standard error
         self._commands = self._answers = self._life = -1  # our ends of the pipes
+        self._errors = -1  # a file of what the child says on its standard error
         self._served = 0  # records, by this child
         _LIVE.add(self)
 
@@ -245,7 +244,7 @@ class Sandbox:
             "board": self._board.fd,
             **{key: getattr(self.limits, key) for key in ("memory_bytes", "cpu_seconds", "reply_bytes", "open_files")},
         }
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._errors = unnamed_file()
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-S", "-Wignore", "-m", "stages.sandbox.child", json.dumps(settings)],
@@ -262,8 +261,7 @@ class Sandbox:
         self.starts += 1
         self._served = 0
         if not self._answered(START_SECONDS) or os.read(self._answers, 1) != READY:
-            self._errors.seek(0)
-            lines = self._errors.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            lines = os.pread(self._errors, 64 << 10, 0).decode(errors="replace").strip().splitlines() or ["no word"]
             self._stop(kill=True)
             raise RunError(f"the sandbox of {self.target} does not start: {lines[-1]}")
 
@@ -279,14 +277,11 @@ class Sandbox:
         self._close_files()
 
     def _close_files(self) -> None:
-        for name in ("_commands", "_answers", "_life"):
+        for name in ("_commands", "_answers", "_life", "_errors"):
             fd = getattr(self, name)
             if fd >= 0:
                 os.close(fd)
                 setattr(self, name, -1)
-        if self._errors is not None:
-            self._errors.close()
-            self._errors = None
 
     def _after_fork(self) -> None:
         """In the forked process the child is not ours: let go of it, so that it still ends with its own parent."""
