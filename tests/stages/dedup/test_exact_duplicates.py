@@ -1,6 +1,7 @@
 """Keys are equal for copies and for nothing else; the defects of the peers' hashes are tests here."""
 
 import hashlib
+import unicodedata
 
 import numpy as np
 import pytest
@@ -82,8 +83,6 @@ def test_other_captions_have_other_keys():
 
 @given(st.text(max_size=60))
 def test_a_caption_s_key_does_not_change_when_it_is_written_otherwise(text: str):
-    import unicodedata
-
     for other in (text.upper().lower().upper(), unicodedata.normalize("NFD", text), f"\t{text} "):
         if other.casefold() == text.casefold() or other.strip() == text.strip():
             assert caption_key(other) == caption_key(text)

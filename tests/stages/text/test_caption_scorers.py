@@ -1,5 +1,7 @@
 """Caption length and language in many scripts."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,8 +50,6 @@ def test_characters_are_code_points_in_nfc_without_spare_white_space():
 
 @given(st.text(max_size=80))
 def test_lengths_do_not_change_with_the_form_or_the_spaces(text: str):
-    import unicodedata
-
     for other in (f"  {text}\n", unicodedata.normalize("NFD", text)):
         assert characters(other) == characters(text)
         assert words(other) == words(text)
