@@ -45,6 +45,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SparkSession"]:
         .config("spark.driver.memory", "1g")
         .config("spark.driver.extraJavaOptions", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
         .config("spark.python.daemon.module", "pipelines.engines.spark_daemon")
+        .config("spark.executorEnv.WINNOW_FAULTS", f"@{folder / 'faults'}")  # a test may write that file
+        .config("spark.executorEnv.WINNOW_FAULTS_DIR", str(folder / "claims"))
         .config("spark.sql.shuffle.partitions", "4")
         .config("spark.sql.warehouse.dir", str(folder / "warehouse"))
         .config("spark.local.dir", str(folder / "local"))

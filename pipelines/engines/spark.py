@@ -9,6 +9,7 @@ the store. Success is judged by receipts, so tasks that Spark tries again, runs 
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
@@ -38,6 +39,7 @@ BATCH_BYTES = 16 << 20  # of chunks that a routing worker hands over at once
 SECONDS_A_LOOK = 0.3  # between looks at what has come in, for progress
 TRIES = 4  # of one Spark task, where nothing else is configured: Spark's own default
 FAILURES_TOLD = 1_000  # one by one, when a whole job ends
+NOT_THERE = re.compile(r"No module named '(manifests|pipelines|stages)")
 BROKEN = (ImportError, NameError)  # the code itself: no other try can help
 
 OUTCOME = pa.schema([pa.field("outcome", pa.string())])
@@ -55,17 +57,24 @@ class SparkEngine(Engine):
 
     def execute(self, phases: Sequence[AnyPhase], run: RunFolder, progress: Progress) -> None:
         todo = [phase for phase in phases if not commit.is_committed(phase, run)]
-        if not todo:
+        if not todo:  # nothing to start Spark for
             return
         with open_session(self.workers, self.native, progress) as spark:
-            for phase in todo:
-                header = commit.write_plan(phase, run)
-                units = commit.pending(phase, run, header["units"])
-                progress.start(phase.name, header["units"], header["units"] - len(units))
-                if units:
-                    Job(spark, phase, run, units, header).run(progress)
-                progress.finish()
-                mirror(spark, phase.name, commit.commit(phase, run)["counts"])
+            run_phases(spark, todo, run, progress)
+
+
+def run_phases(spark: SparkSession, phases: Sequence[AnyPhase], run: RunFolder, progress: Progress) -> None:
+    """Runs what has not committed of these phases, in order, on a session that is there."""
+    for phase in phases:
+        if commit.is_committed(phase, run):
+            continue
+        header = commit.write_plan(phase, run)
+        units = commit.pending(phase, run, header["units"])
+        progress.start(phase.name, header["units"], header["units"] - len(units))
+        if units:
+            Job(spark, phase, run, units, header).run(progress)
+        progress.finish()
+        mirror(spark, phase.name, commit.commit(phase, run)["counts"])
 
 
 class Job:
@@ -100,8 +109,14 @@ class Job:
         error = job.exception()
         if error is None:
             self._report(job.result(), progress)
+            self._settle(job.result())
             return
         raise_noted(self._phase, self._run, error)
+        if NOT_THERE.search(str(error)):
+            raise RunError(
+                f"Spark's executors lack Winnow ({first_line(error)}): install winnow-vlm in the Python that they run, "
+                "which PYSPARK_PYTHON names"
+            ) from error
         log.warning("Spark gave up on phase %s: %s", self._phase.name, first_line(error))
         self._tell_failures(f"the Spark job ended before it was done: {first_line(error)}")
 
@@ -155,6 +170,18 @@ class Job:
                 progress.done(outcome)
         progress.tick()
 
+    def _settle(self, outcomes: Sequence[dict[str, Any]]) -> None:
+        """Finds out whether the executors write where the driver reads; keeps what a task said that failed."""
+        store, path = self._run.store, partial(self._run.path, self._phase.name)
+        for outcome in outcomes:
+            if "failed" in outcome and store.size(path(f"failures/{outcome['task']:06d}.json")) is None:
+                commit.record_failure(self._phase, self._run, outcome["task"], outcome["failed"])
+        done = next((outcome["task"] for outcome in outcomes if "failed" not in outcome), None)
+        if done is not None and store.size(path(f"receipts/{done:06d}.json")) is None:
+            raise RunError(
+                f"Spark's executors have another {self._run.output}: give a bucket, or a folder that all machines share"
+            )
+
     def _tell_failures(self, message: str) -> None:
         """Says of tasks that left neither receipt nor failure why not: of so many as someone may look at."""
         store, path = self._run.store, partial(self._run.path, self._phase.name)
@@ -183,7 +210,7 @@ def mirror(spark: SparkSession, phase: str, counts: Mapping[str, int]) -> Observ
         return None
     observation = Observation(f"winnow {phase}")
     metrics = [F.max(F.lit(number)).alias(f"{phase}/{name}") for name, number in counts.items()]
-    spark.range(1).observe(observation, *metrics).collect()
+    spark.range(0, 1, 1, 1).observe(observation, *metrics).collect()
     return observation
 
 

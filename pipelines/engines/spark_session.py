@@ -86,11 +86,11 @@ def open_session(workers: int, native: Sequence[str], progress: Progress) -> Ite
 
 def start(workers: int, native: Sequence[str], options: dict[str, str], output: Path) -> SparkSession:
     """A new session. output: where the JVM writes. RunError says why there is none, from Spark's own words."""
+    python = options.get("spark.pyspark.python") or os.environ.get("PYSPARK_PYTHON") or sys.executable
+    os.environ["PYSPARK_PYTHON"] = python  # the only place where PySpark looks for it
     if "--remote" in options:
         return SparkSession.builder.remote(options["--remote"]).getOrCreate()
     check_java()
-    python = options.get("spark.pyspark.python") or os.environ.get("PYSPARK_PYTHON") or sys.executable
-    os.environ["PYSPARK_PYTHON"] = python  # the only place where PySpark looks for it
     configuration = SparkConf(loadDefaults=False)
     for key, value in defaults(workers, options).items():
         configuration.set(key, value)

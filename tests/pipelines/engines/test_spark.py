@@ -47,10 +47,16 @@ def receipts_of(run: RunFolder, phase: str) -> dict[int, str]:
 
 
 @pytest.fixture(scope="module")
-def oracle(tmp_path_factory) -> dict[str, bytes]:
+def committed(tmp_path_factory) -> RunFolder:
+    """What the local engine makes of PHASES."""
     run = run_folder(tmp_path_factory.mktemp("oracle"), PHASES)
     LocalEngine(2).execute(PHASES, run, Progress(quiet=True))
-    return files_of(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def oracle(committed) -> dict[str, bytes]:
+    return files_of(committed)
 
 
 def test_work_is_the_local_engines_byte_for_byte_and_empty_buckets_commit_too(spark, tmp_path, oracle):
@@ -155,11 +161,9 @@ def test_a_busy_store_is_tried_three_times_and_then_the_task_has_failed(spark, t
         execute(phases, run_folder(tmp_path, phases))
 
 
-def test_over_committed_phases_spark_is_not_started(tmp_path, monkeypatch):
-    run = run_folder(tmp_path, PHASES)
-    LocalEngine(2).execute(PHASES, run, Progress(quiet=True))
+def test_over_committed_phases_spark_is_not_started(committed, monkeypatch):
     monkeypatch.delattr(engine_module, "open_session")
-    assert execute(PHASES, run) == ""
+    assert execute(PHASES, committed) == ""
 
 
 def test_an_interrupt_cancels_the_job_and_leaves_a_state_that_resumes(spark, tmp_path, oracle):
