@@ -90,9 +90,12 @@ def pipeline_options(native: Sequence[str]) -> tuple[PipelineOptions, bool]:
     if unknown or strays:
         raise RunError(f"Beam has no option {', '.join(f'--{name}' for name in unknown) or strays[0]}")
     local = str(options.view_as(StandardOptions).runner or "").lower() in LOCAL_RUNNERS
-    if local and not {"direct_num_workers", "direct_running_mode"} & set(options.get_all_options(drop_default=True)):
+    given = {word.split("=")[0] for word in native}
+    if local and "--direct_running_mode" not in given:
         direct = options.view_as(DirectOptions)
-        direct.direct_running_mode, direct.direct_num_workers = "multi_threading", 0  # 0: as many as cores
+        direct.direct_running_mode = "multi_threading"
+        if "--direct_num_workers" not in given:
+            direct.direct_num_workers = 0  # as many as there are cores
     setup = options.view_as(SetupOptions)
     if setup.save_main_session is None:
         setup.save_main_session = False  # every step lives in a module that workers import; nothing of the command does
@@ -302,6 +305,7 @@ class Job(threading.Thread):
         super().__init__(name="beam job", daemon=True)
         self._pipeline = pipeline
         self._result: Any = None
+        self._cancelled = False
         self.error: BaseException | None = None
 
     def run(self) -> None:
@@ -313,7 +317,8 @@ class Job(threading.Thread):
 
     def cancel(self) -> None:
         """Where the job runs elsewhere; on this machine its steps find the driver's note instead."""
-        if self._result is not None and self.is_alive():
+        if self._result is not None and self.is_alive() and not self._cancelled:
+            self._cancelled = True
             self._result.cancel()
 
 
@@ -330,8 +335,8 @@ def watch(job: Job, phases: Sequence[AnyPhase], run: RunFolder, progress: Progre
             pause = max(SECONDS_A_LOOK, (time.monotonic() - started) / LOOKING_SHARE)
     except KeyboardInterrupt:
         progress.say("stopping; the tasks under way are finished first")
-        job.cancel()
         while job.is_alive():
+            job.cancel()
             for phase in phases:  # again and again: a phase that is being planned forgets the notes it finds
                 leave_note(phase, run, InterruptedError("by the person at the driver"))
             job.join(1.0)

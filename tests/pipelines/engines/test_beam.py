@@ -3,11 +3,13 @@
 import hashlib
 import io
 import json
+import re
+import shlex
 import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,12 @@ from manifests.errors import FailedTasks, RunError
 from pipelines.engines.beam import METRICS, BeamEngine, pipeline_options
 from pipelines.engines.local import LocalEngine
 from pipelines.folder import RunFolder
+from pipelines.image_text import phases_of
+from pipelines.ingest import Ingest
 from pipelines.phase import AnyPhase, Result, Task
 from pipelines.progress import Progress
+from pipelines.recipe import load
+from stages.readers.webdataset import WebDatasetReader
 from tests.toys import LastDigits, Squares, run_folder
 
 IN_MEMORY = ["--direct_running_mode=in_memory"]
@@ -248,18 +254,30 @@ def test_a_local_runner_by_any_name_is_the_one_that_downloads_nothing(tmp_path: 
     assert type(pipeline.runner).__name__ == "FnApiRunner"
 
 
-def test_the_local_default_is_a_thread_for_each_core_and_yields_to_options() -> None:
-    direct = pipeline_options([])[0].view_as(DirectOptions)
-    assert (direct.direct_running_mode, direct.direct_num_workers) == ("multi_threading", 0)
-    direct = pipeline_options(["--direct_num_workers=3"])[0].view_as(DirectOptions)
-    assert (direct.direct_running_mode, direct.direct_num_workers) == ("in_memory", 3)
+@pytest.mark.parametrize(
+    ("native", "mode", "workers"),
+    [
+        ([], "multi_threading", 0),
+        (["--direct_num_workers=3"], "multi_threading", 3),
+        (IN_MEMORY, "in_memory", 1),
+        (["--direct_running_mode", "multi_processing", "--direct_num_workers=2"], "multi_processing", 2),
+    ],
+)
+def test_the_local_default_is_a_thread_for_each_core_and_yields_to_options(
+    native: list[str], mode: str, workers: int
+) -> None:
+    direct = pipeline_options(native)[0].view_as(DirectOptions)
+    assert (direct.direct_running_mode, direct.direct_num_workers) == (mode, workers)
 
 
 @pytest.fixture(scope="module")
 def dataflow_graph() -> Any:
-    """The job as it would be submitted, built without a network."""
-    run = run_folder("gs://a-valid-bucket/output", PHASES)
-    result: Any = BeamEngine(DATAFLOW).pipeline(PHASES, run).run()
+    """A whole curation as it would be submitted, built without a network."""
+    bucket = "gs://a-valid-bucket"
+    ingest = Ingest(WebDatasetReader("pictures"), f"{bucket}/input", listing="0" * 64)
+    phases = (ingest, *phases_of(load("image-text-light")))
+    run = replace(run_folder(f"{bucket}/output", phases), input=f"{bucket}/input")
+    result: Any = BeamEngine(DATAFLOW).pipeline(phases, run).run()
     graph = result.job.proto_pipeline
     validate_pipeline_graph(graph)
     return graph
@@ -268,10 +286,20 @@ def dataflow_graph() -> Any:
 def test_a_dataflow_job_has_one_composite_a_phase_in_order(dataflow_graph: Any) -> None:
     transforms = dataflow_graph.components.transforms
     (root,) = (transforms[name] for name in dataflow_graph.root_transform_ids)
-    assert [transforms[name].unique_name for name in root.subtransforms] == ["start", "squares", "last-digits", "total"]
+    assert [transforms[name].unique_name for name in root.subtransforms] == [
+        "start",
+        "ingest",
+        "score",
+        "identity",
+        "choose-duplicate-pair",
+        "choose-duplicate-image",
+        "choose-duplicate-caption",
+        "decide",
+        "materialize",
+    ]
     names = {transform.unique_name for transform in transforms.values()}
-    assert {f"squares/{step}" for step in ("plan", "spread", "run", "barrier", "commit")} <= names
-    assert {f"last-digits/{step}" for step in ("plan", "spread", "route", "exchange", "fold", "commit")} <= names
+    assert {f"score/{step}" for step in ("plan", "spread", "run", "barrier", "commit")} <= names
+    assert {f"identity/{step}" for step in ("plan", "spread", "route", "exchange", "fold", "commit")} <= names
 
 
 def test_a_dataflow_job_is_small_and_brings_nothing_but_the_image(dataflow_graph: Any) -> None:
@@ -294,3 +322,28 @@ def test_only_integers_and_bytes_move_between_steps(dataflow_graph: Any) -> None
     for collection in components.pcollections.values():
         if "/spread/" not in collection.unique_name:  # Beam's own: a task number with a random key, time and window
             assert set(kinds(collection.coder_id)) <= {"bytes", "varint", "kv", "iterable"}, collection.unique_name
+
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_guide_names_steps_and_options_that_there_are(dataflow_graph: Any) -> None:
+    guide = (ROOT / "docs" / "dataflow.md").read_text()
+    (command,) = re.findall(r"^winnow run .*?[^\\]$", guide, re.MULTILINE | re.DOTALL)
+    words = shlex.split(command.replace("\\\n", " ").replace("$IMAGE", "registry.example/winnow:1"))
+    BeamEngine(words[words.index("--") + 1 :])
+    names = {transform.unique_name for transform in dataflow_graph.components.transforms.values()}
+    (phases, steps) = re.findall(r"a step for each phase: (.*?)\. Inside each are\s(.*?)\.", guide, re.DOTALL)[0]
+    for phase in re.findall(r"`([a-z-]+)`", phases):
+        assert phase in names, phase
+    for step in re.findall(r"`([a-z]+)`", steps):
+        assert f"score/{step}" in names or f"identity/{step}" in names, step
+
+
+def test_the_workers_image_has_the_pinned_beam() -> None:
+    recipe = (ROOT / "Dockerfile").read_text()
+    (pinned,) = re.findall(r"^apache-beam==([\d.]+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert re.findall(r"^ARG BEAM=(.*)$", recipe, re.MULTILINE) == [pinned]
+    assert re.findall(r"^ARG PYTHON=(.*)$", recipe, re.MULTILINE)[0] in ("3.11", "3.12")
+    for folder in re.findall(r"^COPY (\w+) \w+$", recipe, re.MULTILINE):
+        assert (ROOT / folder / "__init__.py").is_file(), folder
