@@ -146,9 +146,9 @@ def one_colour(rng: random.Random, item: Item, before: Item) -> Item:
 
 
 def little_to_see(rng: random.Random, item: Item, before: Item) -> Item:
-    """A plain ground with a plain bar on a tenth of it."""
+    """A plain ground with a plain bar on a sixteenth of it."""
     picture = Image.new("RGB", (320, 240), (235, 235, rng.randrange(200, 236)))
-    picture.paste((30, rng.randrange(40, 80), 60), (0, 192, 320, 216))
+    picture.paste((30, rng.randrange(40, 80), 60), (0, 190, 320, 205))
     return drawn(rng, item, picture, "PNG", "image.entropy.min")
 
 
