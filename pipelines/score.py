@@ -137,17 +137,17 @@ class ScorePhase:
             pictures.append([item for item in found if isinstance(item, Picture)])
         batch = Batch([documents[place] for place in places], pictures)
         columns: dict[str, list[Any]] = {}
-        alive = list(range(len(places)))  # places in `batch` that are still scored
         for scorer in map(ready, self.scorers):
             with timer.stage(scorer.name):
                 values, deaths = guarded(scorer, batch)
             columns |= values
             for at, reason, message in deaths:
                 dead.setdefault(places[at], (scorer.name, reason, message))
-            alive = [at for at in alive if places[at] not in dead]
         for place in range(len(rows)):
-            stage, reason = dead[place][:2] if place in dead else ("", None)
-            breaker.record(stage, reason)
+            if place in dead:
+                breaker.record(*dead[place][:2])
+            else:
+                breaker.record("", None)
         writer.write(rows, documents, places, batch, columns, dead)
 
 
