@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check apt lint format network-test spark-cluster-test bench constraints clean
+.PHONY: help setup demo test check apt lint format network-test spark-cluster-test bench bench-peers constraints clean
 
 SUITABLE := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))'
 PYTHON ?= $(shell for candidate in python3.12 python3.11 python3; do \
@@ -89,6 +89,16 @@ spark-cluster-test: setup ## the tests that start a real Spark cluster on loopba
 bench: setup ## every measurement of bench/, one after the other
 	@for file in bench/[a-z]*.py; do module=$${file%.py}; \
 	echo "== $$module"; $(BIN)/python -m $${module//\//.} $(ARGS); done
+
+bench-peers: .venv-peers/.ready ## make .venv-peers with the tools that bench/image_funnel.py compares with (6 GB)
+
+.venv-peers/.ready: bench/peers/requirements.txt
+	$(PYTHON) -m venv --clear .venv-peers
+	@export PIP_DISABLE_PIP_VERSION_CHECK=1 UV_SYSTEM_CERTS=1; \
+	.venv-peers/bin/python -m pip install --quiet uv \
+	&& .venv-peers/bin/uv pip install --quiet --python .venv-peers --requirement $< \
+	|| .venv-peers/bin/python -m pip install --quiet --requirement $<
+	@touch $@
 
 # Keeps the pins that are there; ARGS=--upgrade moves all of them, ARGS="--upgrade-package NAME" one.
 # uv.lock is not used: it would record the address of a package index.

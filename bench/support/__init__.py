@@ -1,0 +1,1 @@
+"""What the measurements share. Not measurements themselves, so they lie in a folder of their own."""
