@@ -24,7 +24,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from apache_beam.pvalue import PCollection, TaggedOutput
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from manifests.errors import FailedTasks, RunError, TransientError
+from manifests.errors import FailedTasks, RunError
 from pipelines import commit
 from pipelines.engines.base import Engine
 from pipelines.engines.notes import leave_note, note_path, raise_noted
@@ -241,18 +241,21 @@ class Route(Step):
 
 
 class Fold(Step):
-    """Folds one bucket, up to its receipt; an empty chunk stands for a bucket that no task has rows for."""
+    """Folds one bucket, up to its receipt. An empty chunk says that it has none yet, whether there are rows or not."""
 
     def outcomes(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, int]]:
         bucket, chunks = element
-        tables = []
+        tables, pending = [], False
         for chunk in chunks:
             if chunk == LOST:
                 return
             if chunk:
                 tables.append(pa.ipc.open_stream(chunk).read_all())
-        self.count(commit.run_fold(self.phase, self.run, bucket, concat(tables, self.phase.schema)))
-        yield 0, 1
+            else:
+                pending = True
+        if pending:
+            self.count(commit.run_fold(self.phase, self.run, bucket, concat(tables, self.phase.schema)))
+            yield 0, 1
 
 
 class Commit(Step):
@@ -270,13 +273,10 @@ class Commit(Step):
 class StrictCommit(Commit):
     """Raises what the driver would have raised."""
 
-    def outcomes(self, element: Any) -> Iterator[bytes]:
+    def process(self, element: Any) -> Iterator[bytes]:
+        raise_noted(self.phase, self.run)
         commit.commit(self.phase, self.run)
         yield b""
-
-    def lost(self, element: Any) -> Iterable[Any]:
-        raise_noted(self.phase, self.run)
-        return ()
 
 
 def judge(phases: Sequence[AnyPhase], run: RunFolder, error: BaseException | None) -> None:
@@ -357,7 +357,7 @@ class Watch:
             while self._waiting and self._look(self._waiting[-1]):
                 self._waiting.pop()
                 self._started = False
-        except TransientError as error:
+        except Exception as error:  # whatever it is, the job goes on
             log.info("no progress to tell: %s", error)
 
     def _look(self, phase: AnyPhase) -> bool:

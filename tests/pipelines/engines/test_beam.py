@@ -79,17 +79,24 @@ class Total:
 
 @dataclass(frozen=True)
 class Troubled(Squares):
-    """Squares whose fourth task raises; pressing Ctrl-C counts as trouble too."""
+    """Squares whose fourth task raises."""
 
-    trouble: Exception | type[KeyboardInterrupt] = KeyboardInterrupt
+    trouble: Exception = RunError()
 
     def body(self, run: RunFolder, task: Task, scratch: Path) -> Result:
-        if self.trouble is KeyboardInterrupt:
-            time.sleep(0.02)
-            if task.index == 3:
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        elif task.index == 3:
+        if task.index == 3:
             raise self.trouble
+        return super().body(run, task, scratch)
+
+
+@dataclass(frozen=True)
+class Interrupted(Squares):
+    """Squares in whose first task to run, whichever that is, somebody presses Ctrl-C."""
+
+    def body(self, run: RunFolder, task: Task, scratch: Path) -> Result:
+        if run.store.create("pressed", b""):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        time.sleep(0.02)
         return super().body(run, task, scratch)
 
 
@@ -200,6 +207,19 @@ def test_receipt_counts_are_mirrored_to_beam_metrics_once(native: list[str], tmp
     assert counters["squares/dropped/odd.max"] == 6
 
 
+def test_a_resumed_exchange_folds_and_counts_only_the_buckets_without_a_receipt(
+    oracle: dict[str, str], tmp_path: Path
+) -> None:
+    run = run_folder(tmp_path, PHASES)
+    execute(IN_MEMORY, PHASES, run)
+    for name in ("COMMIT.json", "receipts/000004.json"):
+        run.store.delete(run.path(Digits.name, name))
+    result = BeamEngine(IN_MEMORY).pipeline((Digits(),), run).run()
+    counted = {counter.key.metric.name: counter.committed for counter in result.metrics().query()["counters"]}
+    assert counted == {"last-digits/rows": 12}
+    assert files_of(run) == oracle
+
+
 def test_progress_tells_phases_and_tasks_from_receipts(tmp_path: Path) -> None:
     said = execute(IN_MEMORY, PHASES, run_folder(tmp_path, PHASES))
     lines = [line.split()[:2] for line in said.splitlines()]
@@ -209,7 +229,7 @@ def test_progress_tells_phases_and_tasks_from_receipts(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_leaves_what_is_done_and_begins_no_more(tmp_path: Path) -> None:
-    phases = (Troubled(100), Digits())
+    phases = (Interrupted(100), Digits())
     run = run_folder(tmp_path, phases)
     with pytest.raises(KeyboardInterrupt):
         execute(IN_MEMORY, phases, run)
