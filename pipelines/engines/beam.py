@@ -299,7 +299,10 @@ def one_line(error: BaseException | None) -> str:
 
 
 class Job(threading.Thread):
-    """A pipeline that runs beside the driver, so that the driver can say how far it is."""
+    """A pipeline that runs beside the driver, so that the driver can say how far it is.
+
+    ended: what to wait for. (A join that Ctrl-C interrupts takes the thread for ended, in Python 3.11 and 3.12.)
+    """
 
     def __init__(self, pipeline: beam.Pipeline):
         super().__init__(name="beam job", daemon=True)
@@ -307,6 +310,7 @@ class Job(threading.Thread):
         self._result: Any = None
         self._cancelled = False
         self.error: BaseException | None = None
+        self.ended = threading.Event()
 
     def run(self) -> None:
         try:
@@ -314,10 +318,12 @@ class Job(threading.Thread):
             self._result.wait_until_finish()
         except BaseException as error:
             self.error = error
+        finally:
+            self.ended.set()
 
     def cancel(self) -> None:
         """Where the job runs elsewhere; on this machine its steps find the driver's note instead."""
-        if self._result is not None and self.is_alive() and not self._cancelled:
+        if self._result is not None and not self._cancelled:
             self._cancelled = True
             self._result.cancel()
 
@@ -328,18 +334,18 @@ def watch(job: Job, phases: Sequence[AnyPhase], run: RunFolder, progress: Progre
     job.start()
     pause = SECONDS_A_LOOK
     try:
-        while job.is_alive():
-            job.join(pause)
+        while not job.ended.wait(pause):
             started = time.monotonic()
             look.look()
             pause = max(SECONDS_A_LOOK, (time.monotonic() - started) / LOOKING_SHARE)
+        look.look()
     except KeyboardInterrupt:
         progress.say("stopping; the tasks under way are finished first")
-        while job.is_alive():
+        while not job.ended.is_set():
             job.cancel()
             for phase in phases:  # again and again: a phase that is being planned forgets the notes it finds
                 leave_note(phase, run, InterruptedError("by the person at the driver"))
-            job.join(1.0)
+            job.ended.wait(1.0)
         raise
 
 

@@ -81,10 +81,10 @@ class Total:
 class Troubled(Squares):
     """Squares whose fourth task raises."""
 
-    trouble: Exception = RunError()
+    trouble: Exception | None = None
 
     def body(self, run: RunFolder, task: Task, scratch: Path) -> Result:
-        if task.index == 3:
+        if task.index == 3 and self.trouble is not None:
             raise self.trouble
         return super().body(run, task, scratch)
 
