@@ -177,7 +177,9 @@ class Pool:
         if self._executor is None:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(PRELOAD)
-            self._executor = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_worker)
+            self._executor = ProcessPoolExecutor(
+                self._workers, mp_context=context, initializer=_worker, initargs=(dict(os.environ),)
+            )
         return self._executor
 
     def _stop(self, now: bool) -> None:
@@ -207,7 +209,9 @@ def without_interrupt() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _worker() -> None:
+def _worker(environment: dict[str, str]) -> None:
+    os.environ.clear()  # the fork server's is of when it started: credentials may have changed since
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     threading.Thread(target=_end_with_driver, daemon=True).start()
 
