@@ -24,9 +24,9 @@ from pipelines.progress import Progress
 
 log = logging.getLogger("winnow")
 
-# What spark-submit takes, without what only it can do (--class, --deploy-mode cluster, --kill, --status, --help).
+# What spark-submit takes, without what only it can do (--class, --kill, --status, --help).
 WITH_VALUE = (
-    "--archives", "--conf", "--driver-class-path", "--driver-java-options", "--driver-library-path",
+    "--archives", "--conf", "--deploy-mode", "--driver-class-path", "--driver-java-options", "--driver-library-path",
     "--driver-memory", "--exclude-packages", "--executor-cores", "--executor-memory", "--files", "--jars", "--keytab",
     "--master", "--name", "--num-executors", "--packages", "--principal", "--properties-file", "--proxy-user",
     "--py-files", "--queue", "--remote", "--repositories", "--total-executor-cores", "-c",
@@ -175,10 +175,13 @@ def reason(output: Path, error: Exception) -> str:
     """The line of Spark's output that says most: its error, an exception, or the last line."""
     lines = [line.strip() for line in output.read_text(errors="replace").splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("Error:", "Exception in", "Caused by:"))]
+    if "Error: Could not create the Java Virtual Machine." in lines[1:]:
+        telling = [lines[lines.index("Error: Could not create the Java Virtual Machine.") - 1]]
     line = telling[-1] if telling else first_line(error) or (lines[-1] if lines else "")
-    return line[:500]
+    return EXCEPTION.sub("", line)[:500]
 
 
+EXCEPTION = re.compile(r"^(Error: |Caused by: |Exception in thread \S+ )([\w.$]+(Exception|Error): )?")
 PYTHON_ERROR = re.compile(r"^(?:[a-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Failure)): (.+)$", re.MULTILINE)
 JOB_ERROR = re.compile(r"(?:Job aborted due to stage failure|org\.apache\.spark\.\w*Exception): (.+)$", re.MULTILINE)
 

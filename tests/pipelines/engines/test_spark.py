@@ -14,7 +14,7 @@ from manifests.errors import FailedTasks, RunError
 from pipelines.engines import spark as engine_module
 from pipelines.engines.local import LocalEngine
 from pipelines.engines.spark import SparkEngine, chunk_batch, fold_buckets, mirror
-from pipelines.engines.spark_session import check_java, check_options, defaults, first_line
+from pipelines.engines.spark_session import check_java, check_options, defaults, first_line, output_file, reason
 from pipelines.folder import RunFolder
 from pipelines.progress import Progress
 from tests.toys import LastDigits, Squares, counted, run_folder
@@ -283,3 +283,41 @@ manifests.errors.TransientError: the store answered 503
 \tat org.apache.spark.api.python.BasePythonRunner.handlePythonException(PythonRunner.scala:581)
 Driver stacktrace:"""
     assert first_line(RuntimeError(page)) == "TransientError: the store answered 503"
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        (
+            "WARNING: Using incubator modules: jdk.incubator.vector\n"
+            "Invalid maximum heap size: -Xmxlots\n"
+            "Error: Could not create the Java Virtual Machine.\n"
+            "Error: A fatal exception has occurred. Program will exit.",
+            "Invalid maximum heap size: -Xmxlots",
+        ),
+        (
+            'Exception in thread "main" org.apache.spark.SparkException: Master must start with spark, k8s, or local\n'
+            "\tat org.apache.spark.deploy.SparkSubmit.error(SparkSubmit.scala:1047)",
+            "Master must start with spark, k8s, or local",
+        ),
+        ("", "JAVA_GATEWAY_EXITED"),
+    ],
+)
+def test_a_session_that_did_not_start_says_why_in_one_line(tmp_path, output, line):
+    log = tmp_path / "spark.log"
+    log.write_text(output)
+    assert reason(log, RuntimeError("JAVA_GATEWAY_EXITED")) == line
+
+
+def test_sparks_own_words_are_kept_only_where_tasks_failed(caplog):
+    with output_file() as unneeded:
+        pass
+    assert not unneeded.exists()
+    with pytest.raises(RunError), output_file() as refused:
+        raise RunError("no such format")
+    assert not refused.exists()
+    with pytest.raises(FailedTasks), output_file() as kept:
+        raise FailedTasks("score", {3: "its worker died 3 times"})
+    assert kept.exists()
+    assert str(kept) in caplog.text
+    kept.unlink()
