@@ -76,7 +76,7 @@ def carry_out(plan: Any, options: Any) -> int:
     if run.finished(plan):  # before an engine is even imported
         summary = run.execute(plan, None, Progress(quiet=True), "")  # type: ignore[arg-type]
     else:
-        engine = make_engine(options.engine, options.workers or os.cpu_count() or 1, options.native)
+        engine = make_engine(options.engine, options.workers, options.native)
         command_line = shlex.join(["winnow", *sys.argv[1:]])
         summary = run.execute(plan, engine, Progress(quiet=options.quiet), command_line)
         from pipelines.audit.report import write_report
@@ -86,17 +86,21 @@ def carry_out(plan: Any, options: Any) -> int:
     return DONE
 
 
-def make_engine(name: str, workers: int, native: Sequence[str]) -> Any:
-    """The engine by name; what it needs is imported only now. RunError names the extra that is missing."""
+def make_engine(name: str, workers: int | None, native: Sequence[str]) -> Any:
+    """The engine by name; what it needs is imported only now. RunError names the extra that is missing.
+
+    workers: processes, threads (beam) or cores (spark) on this machine; None for one a core.
+    """
     try:
         if name == "beam":
             from pipelines.engines.beam import BeamEngine
 
-            return BeamEngine(native)
+            threads = [] if workers is None else ["--direct_num_workers", str(workers)]
+            return BeamEngine([*threads, *native])
         if name == "spark":
             from pipelines.engines.spark import SparkEngine
 
-            return SparkEngine(workers, native)
+            return SparkEngine(workers or os.cpu_count() or 1, native)
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] not in ("apache_beam", "pyspark"):
             raise
@@ -105,7 +109,7 @@ def make_engine(name: str, workers: int, native: Sequence[str]) -> Any:
         ) from None
     from pipelines.engines.local import LocalEngine
 
-    return LocalEngine(workers)
+    return LocalEngine(workers or os.cpu_count() or 1)
 
 
 def print_plan(plan: Any, options: Any) -> int:

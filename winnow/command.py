@@ -178,7 +178,7 @@ def add_running(made: argparse.ArgumentParser) -> None:
         "--workers",
         type=positive,
         metavar="N",
-        help="processes of the local engine, cores of local spark (default: all cores)",
+        help="processes (local), threads (beam here) or cores (spark here); default: all cores",
     )
     made.add_argument(
         "--set",
