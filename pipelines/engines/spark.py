@@ -99,7 +99,7 @@ class Job:
             job = threads.submit(inheritable_thread_target(self._spark)(self._collect), frame)
             try:
                 while not wait([job], SECONDS_A_LOOK).done:
-                    self._report(self._live.value if self._live else [], progress)
+                    self._report(self._live.value[len(self._reported) :] if self._live else [], progress)
             except KeyboardInterrupt:
                 self._cancel()
                 raise
@@ -158,29 +158,28 @@ class Job:
         """How often Spark tries a task. On this machine that is in the master's address: local[2,4]."""
         if self._connect:
             return TRIES
-        master = self._spark.sparkContext.master or ""
-        if master.startswith("local"):
-            return int(master.rstrip("]").split(",")[1]) if "," in master else 1
-        return int(self._spark.sparkContext.getConf().get("spark.task.maxFailures", str(TRIES)) or TRIES)
+        context = self._spark.sparkContext
+        here = re.fullmatch(r"local(\[[^,\]]+(,(\d+))?\])?", context.master or "")
+        return int(here[3] or 1) if here else int(context.getConf().get("spark.task.maxFailures", str(TRIES)) or TRIES)
 
     def _report(self, outcomes: Sequence[dict[str, Any]], progress: Progress) -> None:
-        for outcome in outcomes[:]:
+        for outcome in outcomes:
             if outcome["task"] not in self._reported:
                 self._reported.add(outcome["task"])
                 progress.done(outcome)
         progress.tick()
 
     def _settle(self, outcomes: Sequence[dict[str, Any]]) -> None:
-        """Finds out whether the executors write where the driver reads; keeps what a task said that failed."""
-        store, path = self._run.store, partial(self._run.path, self._phase.name)
-        for outcome in outcomes:
-            if "failed" in outcome and store.size(path(f"failures/{outcome['task']:06d}.json")) is None:
-                commit.record_failure(self._phase, self._run, outcome["task"], outcome["failed"])
-        done = next((outcome["task"] for outcome in outcomes if "failed" not in outcome), None)
-        if done is not None and store.size(path(f"receipts/{done:06d}.json")) is None:
-            raise RunError(
-                f"Spark's executors have another {self._run.output}: give a bucket, or a folder that all machines share"
-            )
+        """RunError where the executors write elsewhere than the driver reads: of all failures and one success."""
+        failed = [outcome for outcome in outcomes if "failed" in outcome]
+        for outcome in [*failed, *(each for each in outcomes[:1] if each not in failed)]:
+            folder = "failures" if "failed" in outcome else "receipts"
+            if self._run.store.size(self._run.path(self._phase.name, f"{folder}/{outcome['task']:06d}.json")) is None:
+                what = f" (task {outcome['task']} there: {outcome['failed']})" if "failed" in outcome else ""
+                raise RunError(
+                    f"Spark's executors have another {self._run.output}, or cannot write to it: "
+                    f"give a bucket, or a folder that all machines share{what}"
+                )
 
     def _tell_failures(self, message: str) -> None:
         """Says of tasks that left neither receipt nor failure why not: of so many as someone may look at."""

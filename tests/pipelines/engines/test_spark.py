@@ -161,6 +161,13 @@ def test_a_busy_store_is_tried_three_times_and_then_the_task_has_failed(spark, t
         execute(phases, run_folder(tmp_path, phases))
 
 
+def test_executors_that_write_elsewhere_are_found_out(spark):
+    """Memory is each process's own, as a local folder is each machine's own."""
+    phases = (Squares(2),)
+    with pytest.raises(RunError, match=r"executors have another memory://\S+, or .* all machines share \(task 0 there"):
+        execute(phases, run_folder("memory://elsewhere", phases))
+
+
 def test_over_committed_phases_spark_is_not_started(committed, monkeypatch):
     monkeypatch.delattr(engine_module, "open_session")
     assert execute(PHASES, committed) == ""
@@ -289,15 +296,14 @@ Driver stacktrace:"""
     ("output", "line"),
     [
         (
-            "WARNING: Using incubator modules: jdk.incubator.vector\n"
-            "Invalid maximum heap size: -Xmxlots\n"
-            "Error: Could not create the Java Virtual Machine.\n"
-            "Error: A fatal exception has occurred. Program will exit.",
+            """Invalid maximum heap size: -Xmxlots
+            Error: Could not create the Java Virtual Machine.
+            Error: A fatal exception has occurred. Program will exit.""",
             "Invalid maximum heap size: -Xmxlots",
         ),
         (
-            'Exception in thread "main" org.apache.spark.SparkException: Master must start with spark, k8s, or local\n'
-            "\tat org.apache.spark.deploy.SparkSubmit.error(SparkSubmit.scala:1047)",
+            """Exception in thread "main" org.apache.spark.SparkException: Master must start with spark, k8s, or local
+            at org.apache.spark.deploy.SparkSubmit.error(SparkSubmit.scala:1047)""",
             "Master must start with spark, k8s, or local",
         ),
         ("", "JAVA_GATEWAY_EXITED"),
