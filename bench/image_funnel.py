@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.support import machine
-from bench.support.corpus import Folder, distinct_images, write_copies, write_jsonl
+from bench.support.corpus import Folder, Listed, distinct_images, write_copies, write_jsonl
 from bench.support.tree import CommandFailed, Measured, measure
 
 HERE = Path(__file__).parent
 RECIPE = "image-text-light"
 COPIES = 4
+SMALL_SHARD = 1000  # samples
 MOST_OF_DECODE = 2.0
 MOST_START_UP = 3.0
 LEAST_OF_PEERS = 5.0
@@ -61,11 +62,13 @@ class Bench:
         self.progress(f"  {name}: {found.cpu:.2f} CPU s, {found.wall:.2f} s")
         return found
 
-    def run(self, folder: Path, kind: str = "folder", engine: str = "local", workers: int = 1) -> Measured:
+    def run(
+        self, folder: Path, kind: str = "folder", engine: str = "local", workers: int = 1, more: Sequence[str] = ()
+    ) -> Measured:
         """One `winnow run` into an output folder that is removed again. One worker, since OpenCV runs on one core."""
         output = self.scratch / "output"
         words = ["run", RECIPE, "--input", str(folder), "--output", str(output), "--format", kind, "--json"]
-        words += ["--engine", engine, "--workers", str(workers), "--quiet"]
+        words += ["--engine", engine, "--workers", str(workers), "--quiet", *more]
         try:
             return self.measure(f"winnow, {engine}, {folder.name}", [*self.winnow, *words])
         finally:
@@ -112,12 +115,23 @@ def against_decode(bench: Bench, one: Folder, four: Folder) -> dict[str, Any]:
         "documents": counts["in"],
         "kept": counts["kept"],
         "dead": sum(counts["dead"].values()),
-        "memory": [memory_of(1, whole[0]), memory_of(COPIES, whole[1])],
+        "memory": [memory_of(1, None, whole[0]), memory_of(COPIES, None, whole[1])],
     }
 
 
-def memory_of(copies: int, found: Measured) -> dict[str, int]:
-    return {"copies": copies, "driver": found.driver, "worker": found.others, "largest": found.largest}
+def memory_of(copies: int, samples: int | None, found: Measured) -> dict[str, int | None]:
+    return {"copies": copies, "samples a shard": samples, "driver": found.driver, "worker": found.others}
+
+
+def memory_of_many(bench: Bench, images: list[Listed], copies: int) -> list[dict[str, int | None]]:
+    """Four copies and many, with shards so small that even one copy fills some: a worker holds a shard's documents."""
+    rows = []
+    for number in (COPIES, copies):
+        folder = write_copies(images, bench.scratch / "many", number)
+        found = bench.run(folder.path, more=("--set", f"shards.samples={SMALL_SHARD}"))
+        rows.append(memory_of(number, SMALL_SHARD, found))
+        shutil.rmtree(folder.path)
+    return rows
 
 
 def last_json(found: Measured) -> dict[str, Any]:
@@ -194,9 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "decode": against_decode(bench, one, four),
         }
         if options.many:
-            many = write_copies(images, bench.scratch / "many", options.many)
-            value["decode"]["memory"].append(memory_of(options.many, bench.run(many.path)))
-            shutil.rmtree(many.path)
+            value["decode"]["memory"] += memory_of_many(bench, images, options.many)
         html = bench.run(corpus, "html")
         value["html"] = {**last_json(html), **asdict(html), "output": ""}
         value["engines"] = [on_engine(bench, engine, one, four) for engine in options.engines]
@@ -215,7 +227,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--engine-rounds", type=int, default=1)
     parser.add_argument("--peer-rounds", type=int, default=1)
     parser.add_argument("--peers", type=Path, default=HERE.parent / ".venv-peers", help="the peers' environment")
-    parser.add_argument("--many", type=int, default=0, help="also measure the memory of a run over this many copies")
+    parser.add_argument(
+        "--many", type=int, default=0, help="also measure the memory of runs over 4 and this many copies"
+    )
     parser.add_argument("--scratch", type=Path, help="where the folders are made; some 800 MB (default: as tempfile)")
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of the tables")
     return parser.parse_args(arguments)
@@ -248,11 +262,12 @@ def decode_text(found: dict[str, Any]) -> str:
     return f"{head}\n\n{machine.table(rows)}"
 
 
-def memory_text(found: Sequence[dict[str, int]]) -> str:
+def memory_text(found: Sequence[dict[str, int | None]]) -> str:
     rows = [
         {
             "copies": row["copies"],
-            **{f"{name}, MiB": row[name] >> 20 for name in ("driver", "worker")},
+            "samples a shard": row["samples a shard"] or "as the recipe says",
+            **{f"{name}, MiB": (row[name] or 0) >> 20 for name in ("driver", "worker")},
         }
         for row in found
     ]
