@@ -5,11 +5,10 @@ the field; what is before it names a rule (by its score), a scorer, or one of th
 """
 
 import dataclasses
-import difflib
 import hashlib
 import importlib
 import importlib.resources
-import types
+import itertools
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from manifests.errors import RunError
 from manifests.rules import Bounds, Choose, Rule
 from pipelines.choose import rule_config
 from pipelines.phase import fields_of
+from pipelines.recipe_checks import LEAST, check_keys, check_rules, check_scorers, check_type, is_number, nearest
 from stages.scorer import Score, Scorer
 
 BOUND_FIELDS = {"min": float, "max": float, "in": list, "gate": bool, "drop": str}
@@ -104,9 +104,11 @@ def load(name: str, sets: Sequence[str] = ()) -> Recipe:
     """
     path = Path(name)
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        if not path.is_file():
-            raise RunError(f"recipe file {name} does not exist")
-        text, where = path.read_text(encoding="utf-8"), name
+        try:
+            text, where = path.read_text(encoding="utf-8"), name
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise RunError(f"recipe file {name} cannot be read: {reason}") from None
     elif name in recipe_names():
         text = (importlib.resources.files("pipelines") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
         where = f"recipe {name}"
@@ -160,7 +162,7 @@ def build(value: Any, where: str, sets: Sequence[str] = ()) -> Recipe:
                 importlib.resources.files("pipelines") / "recipes" / f"{known_base(value['base'], where)}.yaml"
             ).read_text()
         )
-        value = merged(base, value)
+        value = merged(base, value, where)
     family = value.get("family")
     if family not in FAMILIES:
         raise RunError(
@@ -170,6 +172,7 @@ def build(value: Any, where: str, sets: Sequence[str] = ()) -> Recipe:
     user = tuple(value.get("scorers") or ())
     decoder, scorers = module.decoder(), [*module.scorers(), *(user_scorer(name, where) for name in user)]
     stages: dict[str, Any] = {decoder.name: decoder, "shards": Shards(), "limits": Limits()}
+    check_scorers(scorers, where)
     stages |= {scorer.name: scorer for scorer in scorers}
     ordered = dict(value.get("rules") or {})  # a mapping, or pairs as `spec` writes them
     rules = {name: rule_from(name, spec, scorers, where) for name, spec in ordered.items()}
@@ -177,7 +180,11 @@ def build(value: Any, where: str, sets: Sequence[str] = ()) -> Recipe:
         assign(key, setting, rules, stages, where)
     for key, setting in assignments("--set", sets, "image.short_side.min=128").items():
         assign(key, setting, rules, stages, "--set")
-    check_rules(rules.values(), where)
+    check_rules(rules.values(), {score.name: score for scorer in scorers for score in scorer.scores}, where)
+    for name, (field, least) in itertools.product(stages, LEAST.items()):
+        value_ = getattr(stages[name], field, least)
+        if isinstance(value_, int | float) and value_ < least:
+            raise RunError(f"{where}: {name}.{field} is {value_}; expected {least} or more")
     return Recipe(
         name=str(value.get("name", "unnamed")),
         about=" ".join(str(value.get("about", "")).split()),
@@ -198,8 +205,10 @@ def assignments(option: str, items: Iterable[str], example: str) -> dict[str, An
         key, mark, text = item.partition("=")
         if not mark:
             raise RunError(f"{option} {item}: expected KEY=VALUE, such as {example}")
+        if not text.strip():
+            raise RunError(f"{option} {item}: has no value; to switch a bound off, say off")
         try:
-            out[key.strip()] = yaml.safe_load(text) if text else None
+            out[key.strip()] = yaml.safe_load(text)
         except yaml.YAMLError:
             raise RunError(f"{option} {item}: {text!r} is not a value; expected {example}") from None
     return out
@@ -214,12 +223,16 @@ def known_base(name: Any, where: str) -> str:
     return str(name)
 
 
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], over: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A base recipe with another on top: rules keep the base's order and new ones follow."""
     out = {**base, **{key: item for key, item in over.items() if key not in ("base", "rules", "settings", "scorers")}}
     rules = {name: dict(spec) for name, spec in (base.get("rules") or {}).items()}
-    for name, spec in (over.get("rules") or {}).items():
-        rules[name] = {**rules.get(name, {}), "source": "", **(spec or {})}  # the default's source no longer holds
+    for name, changed in (over.get("rules") or {}).items():
+        if not isinstance(changed, dict):
+            raise RunError(
+                f"{where}: rule {name} is {changed!r}; expected a mapping such as {{min: 200}} or {{min: off}}"
+            )
+        rules[name] = {**rules.get(name, {}), "source": "", **changed}  # the default's source no longer holds
     out["rules"] = rules
     out["settings"] = {**(base.get("settings") or {}), **(over.get("settings") or {})}
     out["scorers"] = [*(base.get("scorers") or ()), *(over.get("scorers") or ())]
@@ -231,8 +244,11 @@ def user_scorer(name: str, where: str) -> Scorer:
     module, _, attribute = str(name).partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise RunError(f"{where}: scorer {name!r} cannot be made ({error}); expected package.module:Class") from None
+    except Exception as error:  # a user's own module may fail in any way
+        raise RunError(
+            f"{where}: scorer {name!r} cannot be made ({type(error).__name__}: {error}); "
+            "expected package.module:Class, with its folder in PYTHONPATH"
+        ) from None
 
 
 def rule_from(name: str, spec: Any, scorers: Sequence[Scorer], where: str) -> Rule:
@@ -260,9 +276,11 @@ def with_field(rule: Rule, field: str, value: Any, where: str) -> Rule:
         name = {"choose": "by", "keep": "keep"}[field]
         new: Any = tuple(check_type(value, list, where)) if name == "by" else check_type(value, int, where)
         return dataclasses.replace(rule, **{name: new})
-    if value is None and field in ("min", "max", "in"):
+    if field in ("min", "max", "in") and (value is None or value is False):  # YAML reads `off` as false
         off: dict[str, Any] = {"allowed" if field == "in" else field: None}
         return dataclasses.replace(rule, **off)
+    if field == "in" and isinstance(value, str | int | float):
+        value = [value]
     checked = check_type(value, BOUND_FIELDS[field], where)
     if field == "drop" and checked not in ("document", "segment"):
         raise RunError(f"{where} is {checked!r}; allowed: document, segment")
@@ -295,43 +313,6 @@ def settable(rules: Mapping[str, Rule], stages: Mapping[str, Any]) -> Iterable[s
         yield from (f"{name}.{field}" for field in fields_of(stage))
 
 
-def check_rules(rules: Iterable[Rule], where: str) -> None:
-    for rule in rules:
-        if isinstance(rule, Bounds) and rule.min is not None and rule.max is not None and rule.min > rule.max:
-            raise RunError(
-                f"{where}: {rule.name}.min is {rule.min:g}, above its max of {rule.max:g}: nothing could be kept"
-            )
-        if isinstance(rule, Choose) and rule.keep < 0:
-            raise RunError(f"{where}: {rule.name}.keep is {rule.keep}; expected 1 or more, or 0 to switch the rule off")
-
-
-def check_keys(value: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
-    for key in value:
-        if key not in set(allowed):
-            raise RunError(
-                f"{where}: unknown key {key!r}{nearest(str(key), allowed)}; allowed: {', '.join(sorted(allowed))}"
-            )
-
-
-def check_type(value: Any, kind: Any, where: str) -> Any:
-    """The value if it is of the kind (int for float is fine); RunError that says what was expected."""
-    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    for option in options:
-        plain = typing.get_origin(option) or option
-        if plain is type(None) and value is None:
-            return None
-        if plain is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        if plain is int and isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if plain in (list, tuple) and isinstance(value, list | tuple):
-            return plain(value)
-        if plain in (str, bool) and isinstance(value, plain):
-            return value
-    names = " or ".join(getattr(option, "__name__", str(option)) for option in options)
-    raise RunError(f"{where} is {value!r}; expected {names}")
-
-
 def flatten(value: Mapping[str, Any], where: str, prefix: str = "") -> Iterable[tuple[str, Any]]:
     """Nested or dotted YAML keys as dotted ones."""
     for key, item in value.items():
@@ -339,11 +320,6 @@ def flatten(value: Mapping[str, Any], where: str, prefix: str = "") -> Iterable[
             yield from flatten(item, where, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", item
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(name, list(known), 1, 0.5)
-    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def keys(recipe: Recipe) -> list[Key]:
@@ -356,10 +332,12 @@ def keys(recipe: Recipe) -> list[Key]:
             out.append(Key(f"{rule.name}.choose", list(rule.by), "list", "scores", rule.source))
             out.append(Key(f"{rule.name}.keep", rule.keep, "int", "documents a cluster", rule.source))
             continue
-        for field, kind in (("min", "float"), ("max", "float"), ("in", "list")):
+        fields = (("min", "number"), ("max", "number")) if is_number(scores[rule.name]) else (("in", "list"),)
+        if rule.allowed is not None and is_number(scores[rule.name]):
+            fields = (*fields, ("in", "list"))
+        for field, kind in fields:
             value = rule.allowed if field == "in" else getattr(rule, field)
-            if field != "in" or value is not None:
-                out.append(Key(f"{rule.name}.{field}", value, kind, unit, rule.source if value is not None else ""))
+            out.append(Key(f"{rule.name}.{field}", value, kind, unit, rule.source if value is not None else ""))
     for stage in (recipe.decoder, *recipe.scorers, recipe.shards, recipe.limits):
         name = getattr(stage, "name", type(stage).__name__.lower())
         for field, value in fields_of(stage).items():

@@ -63,6 +63,10 @@ class Plan:
         """Fingerprint of the last phase: of the input's listing and of every setting that reaches it."""
         return self.folder.fingerprints[self.phases[-1].name]
 
+    def has_work(self) -> bool:
+        """Whether the output's work folder is still there, which the report needs."""
+        return self.folder.store.size(OWNER) is not None
+
 
 def plan_run(recipe: Recipe, reader: Reader, input_uri: str, output_uri: str, limit: int | None, copy: bool) -> Plan:
     """A run over a raw input. Raises RunError for an input that is missing, empty or not what the reader reads."""
@@ -198,6 +202,9 @@ def claim(plan: Plan) -> None:
     other = json.loads(store.read(OWNER))
     if other["fingerprints"] == plan.owner["fingerprints"]:
         return
+    if not any("/receipts/" in entry.path for entry in store.list("work/")):
+        store.put(OWNER, canonical_json(plan.owner))  # that run was refused before it did anything
+        return
     raise RunError(
         f"{plan.folder.output} belongs to an unfinished run that differs in "
         f"{'; '.join(differences(other, plan.owner)[:4])}; "
@@ -211,6 +218,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     for owner in (old, new):
         rules = dict(owner["recipe"]["rules"])
         flat.append(dict(recipes.flatten({**owner["recipe"], "rules": rules, "input": owner["ingest"]}, "")))
+    if old["ingest"].get("listing") != new["ingest"].get("listing"):
+        return ["its input: files were added, changed or removed since"]
     names = [name for name in {**flat[0], **flat[1]} if flat[0].get(name) != flat[1].get(name)]
     return [f"{name}: {flat[0].get(name)} -> {flat[1].get(name)}" for name in names] or ["its version"]
 

@@ -30,16 +30,17 @@ def do_sample(options: Any) -> int:
 
 def do_run(options: Any) -> int:
     from pipelines import recipe, run
+    from pipelines.recipe_checks import nearest
     from stages.readers.detect import make_reader
-    from winnow.addresses import input_uri, last_part, output_uri
+    from winnow.addresses import check_apart, input_uri, last_part, output_uri
 
     made = recipe.load(options.recipe, with_dead_share(options))
     if options.format not in FORMATS:
         raise RunError(
-            f"--format {options.format!r} is unknown{recipe.nearest(options.format, FORMATS)}; "
-            f"allowed: {', '.join(FORMATS)}"
+            f"--format {options.format!r} is unknown{nearest(options.format, FORMATS)}; allowed: {', '.join(FORMATS)}"
         )
     source_uri, target = input_uri(options.input), output_uri(options.output)
+    check_apart(source_uri, target)
     reader = make_reader(
         options.format,
         source_uri,
@@ -82,6 +83,10 @@ def carry_out(plan: Any, options: Any) -> int:
         from pipelines.audit.report import write_report
 
         write_report(plan.folder.output)
+    if summary.up_to_date and plan.folder.store.size("report.html") is None and plan.has_work():
+        from pipelines.audit.report import write_report
+
+        write_report(plan.folder.output)  # a run that died between the dataset and its report
     print_summary(summary, options)
     return DONE
 

@@ -30,7 +30,19 @@ def output_uri(text: str) -> str:
     path = Path(text.removeprefix("file://")).expanduser()
     if path.exists() and not path.is_dir():
         raise RunError(f"--output {text} is a file; expected a folder")
+    for parent in path.absolute().parents:
+        if parent.exists():
+            if not parent.is_dir():
+                raise RunError(f"--output {text}: {parent} is a file; expected a folder")
+            break
     return str(path.resolve())
+
+
+def check_apart(source: str, target: str) -> None:
+    """RunError where the output lies in the input, or the input in the output: a run must not read what it writes."""
+    for inner, outer in ((target, source), (source, target)):
+        if inner == outer or inner.startswith(outer.rstrip("/") + "/"):
+            raise RunError(f"--output {target} and the input {source} lie in one another; choose another --output")
 
 
 def is_remote(text: str) -> bool:

@@ -166,7 +166,7 @@ class Pool:
             self._stop(now=True)
             for key in running.values():
                 deaths[key] += 1
-                log.warning("a worker died during task %d; trying it again (%d of %d)", key, deaths[key], DEATHS)
+                log.warning("a worker died during task %d (%d of at most %d times)", key, deaths[key], DEATHS)
                 if deaths[key] < DEATHS or len(running) > 1:
                     suspects.append(key)
                 else:
@@ -201,9 +201,12 @@ def without_interrupt() -> Iterator[None]:
         return
     came: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    # What is started meanwhile inherits the mask: a fork server that is still importing would die of the Ctrl-C.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, before)
     if came:
         raise KeyboardInterrupt

@@ -34,12 +34,22 @@ def test_set_switches_a_bound_on_and_off():
     ("setting", "message"),
     [
         ("image.shortside.min=1", "did you mean 'image.short_side.min'"),
-        ("image.short_side.min=wide", r"image.short_side.min is 'wide'; expected float"),
-        ("image.short_side.min=true", "expected float"),
+        ("image.short_side.min=wide", r"image.short_side.min is 'wide'; expected a number"),
+        ("image.short_side.min=true", "expected a number"),
         ("image.short_side", "expected KEY=VALUE"),
-        ("duplicate.image.keep=0.5", "expected int"),
+        ("duplicate.image.keep=0.5", "expected a whole number"),
         ("image.short_side.drop=page", "allowed: document, segment"),
-        ("shards.samples=many", "expected int"),
+        ("shards.samples=many", "expected a whole number"),
+        ("shards.samples=0", "shards.samples is 0; expected 1 or more"),
+        ("image.decode.memory_megabytes=-4", "expected 64 or more"),
+        ("image.decode.max_pixels=0", "expected 1 or more"),
+        ("image.short_side.min=", "say off"),
+        ("image.short_side.min=[", "is not a value"),
+        ("caption.language.min=3", "is no number; bound it with caption.language.in|not a number; bound it"),
+        ("image.format.in=[]", "expected one or more values of type string"),
+        ("image.format.in=[1]", "expected one or more values of type string"),
+        ("image.short_side.drop=segment", "a pair needs its picture"),
+        ("duplicate.pair.choose=[-nope]", "nope is no numeric score"),
         ("shards.sample=3", "did you mean 'shards.samples'"),
         ("caption.words.min=400", "above its max"),
     ],
@@ -47,6 +57,20 @@ def test_set_switches_a_bound_on_and_off():
 def test_a_wrong_setting_names_key_value_and_what_is_allowed(setting, message):
     with pytest.raises(RunError, match=message):
         recipe.load("image-text-light", [setting])
+
+
+def test_off_a_power_of_ten_and_a_single_value_are_what_people_write():
+    sets = ["caption.words.min=off", "image.long_side.max=1e4", "caption.language.in=en"]
+    made = recipe.load("image-text-light", sets)
+    assert rule(made, "caption.words").min is None
+    assert rule(made, "image.long_side").max == 10_000
+    assert rule(made, "caption.language").allowed == ("en",)
+
+
+def test_the_listed_keys_fit_their_scores():
+    keys = {key.key for key in recipe.keys(recipe.load("image-text-light"))}
+    assert {"caption.language.in", "image.format.in", "image.short_side.min"} <= keys
+    assert not {"caption.language.min", "image.format.max"} & keys
 
 
 def test_an_unknown_recipe_names_the_nearest():
@@ -65,6 +89,9 @@ def test_an_unknown_recipe_names_the_nearest():
         ("family: image_text\nrules: {image.short_side: {minimum: 1}}", "unknown key 'minimum'"),
         ("family: image_text\nrules: {image.short_side: 3}", "expected a mapping such as"),
         ("family: image_text\nscorers: ['nowhere:Blur']", "expected package.module:Class"),
+        ("base: image-text-light\nrules: {image.short_side: 5}", "expected a mapping"),
+        ("base: image-text-light\nrules: {image.short_side: null}", "expected a mapping"),
+        ("base: image-text-light\nscorers: ['stages.image.size:Size']", "is made by both Size and Size"),
         ("base: image-text-lite", "did you mean 'image-text-light'"),
         ("!!python/object/apply:os.system [ls]", "is not YAML"),
     ],
