@@ -28,7 +28,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    logging.basicConfig(level=os.environ.get("WINNOW_LOG", "WARNING").upper(), format="winnow: %(message)s")
+    level = os.environ.get("WINNOW_LOG", "WARNING").upper()
+    known = logging.getLevelNamesMapping()
+    logging.basicConfig(level=known.get(level, logging.WARNING), format="winnow: %(message)s")
     try:
         own, native = split_native(arguments)
         options = parser().parse_args(own)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -200,3 +201,55 @@ def test_a_kill_at_any_step_and_a_rerun_give_the_same_bytes(pictures, dataset, t
         assert main(["verify", str(output)]) == 2  # no manifest, no dataset
         subprocess.run(command, env=environment, check=True, capture_output=True)
     assert digests(output) == digests(dataset)
+
+
+@pytest.mark.parametrize("seconds", [0.6, 1.1, 1.6, 2.2])
+def test_ctrl_c_at_any_moment_is_one_quiet_line(pictures, tmp_path, seconds):
+    """As a terminal sends it: to the whole process group, also while workers are being started."""
+    command = [
+        sys.executable,
+        "-m",
+        "winnow.command",
+        "run",
+        "image-text-light",
+        "--input",
+        pictures,
+        "--source",
+        "farm",
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    started = subprocess.Popen(
+        [*command, "--output", tmp_path / "out", "--quiet", "--workers", "2"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    time.sleep(seconds)
+    os.killpg(started.pid, signal.SIGINT)
+    _, error = started.communicate(timeout=60)
+    # Before Python has come to the command there is nobody to say a line; that is Python's own business.
+    if started.returncode == 130:
+        assert error.strip() == "winnow: interrupted; run the same command again to go on from here"
+    assert "EOFError" not in error
+    run(pictures, tmp_path / "out")
+    assert main(["verify", str(tmp_path / "out")]) == 0
+
+
+def test_a_refused_run_leaves_no_claim_and_an_output_in_the_input_is_refused(pictures, tmp_path, capsys):
+    output = tmp_path / "out"
+    arguments = ["run", "image-text-light", "--input", str(pictures), "--output", str(output), "--quiet"]
+    assert main([*arguments, "--format", "parquet"]) == 2
+    assert main(arguments) == 0
+    for inside in (pictures, pictures / "out"):
+        assert main([*arguments[:5], str(inside)]) == 2
+        assert "lie in one another" in capsys.readouterr().err
+        assert not (pictures / "work").exists()
+
+
+def test_a_dataset_whose_report_was_lost_gets_it_back(pictures, tmp_path):
+    output = run(pictures, tmp_path / "out")
+    (output / "report.html").unlink()
+    run(pictures, output)
+    assert (output / "report.html").exists()
