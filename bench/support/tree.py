@@ -7,6 +7,9 @@ A measured command runs under a keeper (this file as a program) that adopts ever
 
 The kernel adds a process's user and system time to its parent's when the parent waits for it, so what the keeper has
 waited for, once nobody is left, is the whole tree. The keeper's own time is not in it. Linux only.
+
+One case escapes that: a parent that ignores SIGCHLD (PySpark's daemon does) never waits, and the times of its children
+are lost. The keeper looks at every process as it runs, and adds what it saw last of such children.
 """
 
 import argparse
@@ -14,6 +17,7 @@ import ctypes
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,8 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
-SECONDS_A_LOOK = 0.05  # between looks at memory; a process's high-water mark misses nothing but its last moment
+SECONDS_A_LOOK = 0.05  # between looks at the processes; what one does after the last look at it is missed
 TICKS = os.sysconf("SC_CLK_TCK")
+CHILD_ENDED = 1 << (signal.SIGCHLD - 1)  # in a mask of signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,41 +70,54 @@ def keep(command: Sequence[str]) -> dict[str, float | int]:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
     started = time.monotonic()
     child = subprocess.Popen(command)
-    memory = Memory(child.pid)
-    memory.start()
+    watch = Watch(child.pid)
+    watch.start()
     status = child.wait()
     ended = time.monotonic()
+    waited_for = set()
     while True:
         try:
-            os.wait()
+            waited_for.add(os.wait()[0])
         except ChildProcessError:
             break
-    memory.stop.set()
-    memory.join()
+    watch.stop.set()
+    watch.join()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
-        "cpu": used.ru_utime + used.ru_stime,
+        "cpu": used.ru_utime + used.ru_stime + watch.lost(waited_for),
         "wall": ended - started,
         "largest": used.ru_maxrss * 1024,
-        "driver": memory.driver,
-        "others": memory.others,
+        "driver": watch.driver,
+        "others": watch.others,
         "status": status,
     }
 
 
-class Memory(threading.Thread):
-    """Watches the high-water mark of the command's own process and of the largest one below it."""
+class Watch(threading.Thread):
+    """Looks at the command's own process and at all below it: their memory, and the times that nobody will wait for."""
 
     def __init__(self, driver: int):
         super().__init__(daemon=True)
         self._pid = driver
-        self._seen: dict[int, list[int]] = {}
+        self._seen: dict[int, list[int]] = {}  # high-water marks
+        self._unwaited: dict[int, float] = {}  # seconds of children of processes that ignore their end
         self.stop = threading.Event()
 
     def run(self) -> None:
         while not self.stop.wait(SECONDS_A_LOOK):
-            for pid in descendants(os.getpid()):
-                self._seen.setdefault(pid, []).append(high_water(pid))
+            fields = stat_fields()
+            ignoring = {}
+            for pid in below(os.getpid(), fields):
+                status = status_of(pid)
+                self._seen.setdefault(pid, []).append(high_water(status))
+                ignoring[pid] = bool(int(status.get("SigIgn", "0"), 16) & CHILD_ENDED)
+            for pid in ignoring:
+                if ignoring.get(int(fields[pid][1])):
+                    self._unwaited[pid] = seconds(fields[pid])
+
+    def lost(self, waited_for: set[int]) -> float:
+        """Seconds of the processes that ended unwaited for: not those that outlived their parent and came to us."""
+        return sum(used for pid, used in self._unwaited.items() if pid not in waited_for)
 
     @property
     def driver(self) -> int:
@@ -111,13 +129,12 @@ class Memory(threading.Thread):
         return max((max(seen[1:]) for pid, seen in self._seen.items() if pid != self._pid and seen[1:]), default=0)
 
 
-def descendants(root: int) -> list[int]:
-    """Process ids below `root`, itself not among them."""
-    parents = {pid: int(fields[1]) for pid, fields in stat_fields().items()}
+def below(root: int, fields: Mapping[int, Sequence[str]]) -> list[int]:
+    """Process ids below `root`, itself not among them. fields: as stat_fields."""
     found: set[int] = set()
     layer = {root}
     while layer:
-        layer = {pid for pid, parent in parents.items() if parent in layer} - found
+        layer = {pid for pid, words in fields.items() if int(words[1]) in layer} - found
         found |= layer
     return sorted(found)
 
@@ -129,8 +146,12 @@ def cpu_below(root: int) -> float:
     counts, what ended as an orphan elsewhere does not.
     """
     fields = stat_fields()
-    pids = {root, *descendants(root)}
-    return sum(int(word) for pid in pids & fields.keys() for word in fields[pid][11:15]) / TICKS
+    return sum(seconds(fields[pid]) for pid in (root, *below(root, fields)))
+
+
+def seconds(words: Sequence[str]) -> float:
+    """User and system seconds of a process and of the children it has waited for. words: as in stat_fields."""
+    return sum(int(word) for word in words[11:15]) / TICKS
 
 
 def stat_fields() -> dict[int, list[str]]:
@@ -146,13 +167,18 @@ def stat_fields() -> dict[int, list[str]]:
     return found
 
 
-def high_water(pid: int) -> int:
-    """Peak resident bytes of a process so far; 0 where it has gone."""
+def status_of(pid: int) -> dict[str, str]:
+    """/proc/<pid>/status by name; empty where the process has gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+        return {}
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def high_water(status: Mapping[str, str]) -> int:
+    """Peak resident bytes of a process so far; 0 where it has gone."""
+    return int(status.get("VmHWM", "0 kB").split()[0]) * 1024
 
 
 def main(arguments: Sequence[str]) -> None:

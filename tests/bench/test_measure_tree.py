@@ -15,6 +15,21 @@ def test_an_orphan_counts_though_its_parent_did_not_wait():
     assert found.cpu >= 0.3, "the kernel adds what a parent waited for; an orphan has to be adopted to be counted"
 
 
+def test_a_child_counts_though_its_parent_ignores_its_end():
+    ignore = f"""
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+if os.fork():
+    time.sleep(1.5)  # until the child has gone, so that nobody inherits it
+else:
+    exec({BURN!r})
+    time.sleep(0.3)
+    os._exit(0)
+"""
+    found = measure([sys.executable, "-c", ignore])
+    assert found.cpu >= 0.3, "the kernel forgets the times of a child that nobody waits for: PySpark's are such"
+
+
 def test_the_command_itself_and_what_it_waits_for_count_together():
     both = f"{BURN}import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BURN!r}], check=True)\n"
     assert measure([sys.executable, "-c", both]).cpu >= 0.6
